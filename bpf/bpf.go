@@ -1,0 +1,8 @@
+// Package bpf holds the data plane: the C programs, and the Go bindings and
+// compiled objects that bpf2go makes of them. The objects are committed, so
+// that building xlb needs Go alone; `make verify` regenerates and compares.
+package bpf
+
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -output-stem xlb -cflags "-O2 -g -mcpu=v3 -Wall -Wextra -Werror -I.. -I." -type vip -type port -type service -type slot -type backend -type counter -type forward Xlb xlb.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -output-stem decap -cflags "-O2 -g -mcpu=v3 -Wall -Wextra -Werror -I.. -I." Decap decap.c
+//go:generate go run genreasons.go

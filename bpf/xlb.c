@@ -1,0 +1,75 @@
+//go:build ignore
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The data path: one packet in, one verdict and exactly one count out.
+ * docs/ARCHITECTURE.md shows the journey as a table.
+ */
+#include "vmlinux.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lib/backend.h"
+#include "lib/maps.h"
+#include "lib/parse.h"
+#include "lib/rewrite.h"
+#include "lib/service.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Runs a stage; leaves the pipeline when it ends the packet. */
+#define STAGE(call)                            \
+	do {                                   \
+		enum verdict v_ = (call);      \
+		if (v_ != VERDICT_NEXT)        \
+			return v_;             \
+	} while (0)
+
+static __always_inline enum verdict pipeline(struct pkt *p)
+{
+	STAGE(parse_ip(p));
+	STAGE(find_vip(p));
+	STAGE(parse_ports(p));
+	STAGE(find_service(p));
+	STAGE(check_hop(p));
+	STAGE(choose_backend(p));
+	STAGE(rewrite(p));
+	return emit(p);
+}
+
+/* The only place that counts. */
+static __always_inline void count(const struct pkt *p)
+{
+	__u32 row = bpf_get_smp_processor_id() * counter_rows + p->counter;
+	struct counter *counter = bpf_map_lookup_elem(&counters, &row);
+
+	if (counter) {
+		counter->packets++;
+		counter->bytes += p->frame_len;
+	}
+}
+
+SEC("xdp")
+int xlb(struct xdp_md *ctx)
+{
+	struct pkt p = { .ctx = ctx };
+	enum verdict verdict;
+
+	pkt_reload(&p);
+	p.frame_len = p.data_end - p.data;
+	verdict = pipeline(&p);
+	count(&p);
+	switch (verdict) {
+	case VERDICT_PASS:
+		return XDP_PASS;
+	case VERDICT_DROP:
+		return XDP_DROP;
+	case VERDICT_TX:
+		return XDP_TX;
+	case VERDICT_REDIRECT:
+		return XDP_REDIRECT;
+	case VERDICT_NEXT:
+		break; /* not reached: emit() always decides */
+	}
+	return XDP_ABORTED;
+}

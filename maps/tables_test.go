@@ -1,0 +1,99 @@
+package maps
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xlb-project/xlb/bpf"
+)
+
+// newTables opens tables of a loaded program with little room.
+func newTables(t *testing.T, limits Limits) *Tables {
+	t.Helper()
+	spec, err := bpf.LoadXlb()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Specialise(spec, Key{}, limits); err != nil {
+		t.Fatal(err)
+	}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		t.Fatalf("load (tests of the tables need root): %+v", err)
+	}
+	t.Cleanup(coll.Close)
+	tables, err := Open(coll.Maps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tables.Close() })
+	return tables
+}
+
+func TestNewSlotTableIsWrittenBesideTheOldOne(t *testing.T) {
+	tables := newTables(t, Limits{Services: 2, Backends: 4, Slots: 30})
+	old := []BackendID{1, 2, 3, 1, 2, 3, 1, 2, 3, 1}
+	if err := tables.SetSlots(1, old); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := split(tables.services.rows[1].Table)
+	if err := tables.SetSlots(1, []BackendID{4, 4, 4, 4, 4, 4, 4, 4, 4, 4}); err != nil {
+		t.Fatal(err)
+	}
+	for i, owner := range old {
+		if got := tables.slots.rows[before+i].Current; BackendID(got) != owner {
+			t.Errorf("slot %d of the old table became %d while packets may read it", i, got)
+		}
+	}
+	for range 100 { // regions come back after their grace period
+		if err := tables.SetSlots(1, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := tables.Slots(1); !slices.Equal(got, old) {
+		t.Errorf("slots %v, want %v", got, old)
+	}
+}
+
+func TestSlotTableThatDoesNotFitLeavesTheOldOne(t *testing.T) {
+	tables := newTables(t, Limits{Services: 2, Backends: 4, Slots: 30})
+	old := []BackendID{1, 2, 3}
+	if err := tables.SetSlots(0, old); err != nil {
+		t.Fatal(err)
+	}
+	err := tables.SetSlots(0, make([]BackendID, 31))
+	if err == nil || !strings.Contains(err.Error(), "raise limits.slots") {
+		t.Errorf("error %v, want one that says what to raise", err)
+	}
+	if got := tables.Slots(0); !slices.Equal(got, old) {
+		t.Errorf("slots %v, want the old ones %v", got, old)
+	}
+}
+
+func TestNumbersPastTheLimitsAreRefused(t *testing.T) {
+	tables := newTables(t, Limits{Services: 2, Backends: 4, Slots: 30})
+	for what, err := range map[string]error{
+		"limits.services": tables.SetSlots(2, []BackendID{1}),
+		"limits.backends": tables.SetBackend(5, Backend{}),
+		"past limits.services": tables.SetListeners([]Listener{
+			{Addr: netip.MustParseAddr("192.0.2.10"), Port: 80, Protocol: TCP, Service: 2},
+		}),
+	} {
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("error %v, want one about %s", err, what)
+		}
+	}
+	if err := tables.SetBackend(0, Backend{}); err == nil {
+		t.Error("backend 0, which is nobody, was written")
+	}
+}
+
+func TestGraceFallsBackToAMapUpdate(t *testing.T) {
+	if err := graceByMap(); err != nil {
+		t.Fatal(err)
+	}
+}
