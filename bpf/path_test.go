@@ -23,11 +23,10 @@ const (
 
 // The packet palette: who appears in every test of the data path.
 var (
-	client   = netip.MustParseAddr("198.51.100.7")
-	vip      = netip.MustParseAddr("192.0.2.10")
-	otherVIP = netip.MustParseAddr("192.0.2.11")
-	backend  = netip.MustParseAddr("10.1.0.1")
-	self     = netip.MustParseAddr("10.0.0.1")
+	client  = netip.MustParseAddr("198.51.100.7")
+	vip     = netip.MustParseAddr("192.0.2.10")
+	backend = netip.MustParseAddr("10.1.0.1")
+	self    = netip.MustParseAddr("10.0.0.1")
 
 	routerMAC  = maps.MAC{0x02, 0, 0, 0, 0, 0x01}
 	selfMAC    = maps.MAC{0x02, 0, 0, 0, 0, 0x02}
