@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/xlb-project/xlb/control"
+	"github.com/xlb-project/xlb/control/api"
+	"github.com/xlb-project/xlb/control/config"
+	"github.com/xlb-project/xlb/control/health"
+	"github.com/xlb-project/xlb/control/metrics"
+	"github.com/xlb-project/xlb/control/neighbour"
+	"github.com/xlb-project/xlb/loader"
+	"github.com/xlb-project/xlb/maps"
+)
+
+func runCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "run -c FILE",
+		Short: "Load the data path and run the balancer until it is told to end",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(file)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "/etc/xlb/xlb.yaml", "configuration file")
+	return cmd
+}
+
+// run is the daemon: everything is opened in the order of dependence, and
+// released in reverse whatever happens.
+func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
+	links, err := preflight(cfg)
+	if err != nil {
+		return err
+	}
+	socket, err := api.Listen(cfg.API.Socket)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	metricsListener, err := listenMetrics(cfg)
+	if err != nil {
+		return err
+	}
+	if metricsListener != nil {
+		defer metricsListener.Close()
+	}
+
+	plane, err := loader.Load(planeOptions(cfg))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, plane.Close()) }()
+
+	checker := health.NewChecker(rand.Float64)
+	defer checker.Close()
+	watcher, err := neighbour.New(neighbour.Options{})
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	engine, err := control.New(cfg, control.Parts{
+		Dataplane: plane.Tables, Checker: checker, Neighbours: watcher, Interfaces: links, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+
+	if cfg.XDPMode == config.Generic {
+		log.Warn("generic XDP: several times slower than native, for interfaces whose driver has none", "interfaces", len(links))
+	}
+	if err := plane.Attach(); err != nil {
+		return err
+	}
+	for _, l := range links {
+		log.Info("attached", "interface", l.Name, "mode", cfg.XDPMode.String(), "mtu", l.MTU)
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return watcher.Run(ctx) })
+	group.Go(func() error { return engine.Run(ctx) })
+	group.Go(func() error { return serve(ctx, socket, api.Handler(engine)) })
+	if metricsListener != nil {
+		group.Go(func() error { return serve(ctx, metricsListener, metrics.Handler(engine, versionString())) })
+	}
+	err = group.Wait()
+	log.Info("ended; packets go to the kernel again")
+	return err
+}
+
+// preflight checks the configuration against the machine, and names the place in
+// the file that does not fit.
+func preflight(cfg *config.Config) ([]neighbour.Link, error) {
+	var faults config.Errors
+	var links []neighbour.Link
+	for _, i := range cfg.Interfaces {
+		l, err := neighbour.Interfaces([]string{i.Name})
+		if err != nil {
+			faults = append(faults, cfg.ErrorAt(i.At, err.Error(), ""))
+			continue
+		}
+		links = append(links, l...)
+	}
+	local, err := neighbour.LocalAddresses()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range cfg.Services {
+		if dev, ok := local[s.VIP]; ok {
+			faults = append(faults, cfg.ErrorAt(s.At, fmt.Sprintf("service %s: %s is an address of this node, on %s", s.Name, s.VIP, dev),
+				"a VIP lives on the backends only: remove it from "+dev+", or choose another VIP"))
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return links, nil
+}
+
+func planeOptions(cfg *config.Config) loader.Options {
+	opts := loader.Options{
+		Key:    cfg.HashKey,
+		Limits: maps.Limits{Services: cfg.Limits.Services, Backends: cfg.Limits.Backends, Slots: cfg.Limits.Slots},
+		Features: loader.Features{
+			Redirect: len(cfg.Interfaces) > 1,
+		},
+	}
+	if cfg.XDPMode == config.Generic {
+		opts.Mode = loader.Generic
+	}
+	for _, i := range cfg.Interfaces {
+		opts.Interfaces = append(opts.Interfaces, i.Name)
+	}
+	for _, s := range cfg.Services {
+		opts.Features.L2 = opts.Features.L2 || s.Forward == config.L2
+		opts.Features.IPIP = opts.Features.IPIP || s.Forward == config.IPIP
+	}
+	return opts
+}
+
+func listenMetrics(cfg *config.Config) (net.Listener, error) {
+	if !cfg.Metrics.Listen.IsValid() {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", cfg.Metrics.Listen.String())
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics: %w: set metrics.listen to a free address, or to \"off\"", err)
+	}
+	return l, nil
+}
+
+// serve answers HTTP until ctx ends, and lets requests under way finish.
+func serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	err := server.Shutdown(stop)
+	<-done
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	return err
+}

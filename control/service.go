@@ -1,0 +1,158 @@
+package control
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/xlb-project/xlb/control/balance"
+	"github.com/xlb-project/xlb/control/config"
+	"github.com/xlb-project/xlb/control/health"
+	"github.com/xlb-project/xlb/control/neighbour"
+	"github.com/xlb-project/xlb/maps"
+)
+
+// service is a configured service with what is known about it.
+type service struct {
+	id       maps.ServiceID
+	cfg      *config.Service
+	home     *balance.Home
+	backends []*backend
+	owners   []int32 // index of each slot's backend as published, -1 for nobody
+	dirty    bool    // owners may have to change
+}
+
+// backend is a configured backend of one service.
+type backend struct {
+	id      maps.BackendID
+	cfg     *config.Backend
+	service *service
+
+	health verdict
+	hop    verdict
+	next   maps.Backend // what its row should say, unresolved while hop is bad
+	row    maps.Backend // what its row says
+}
+
+// verdict is what is known about one condition of a backend.
+type verdict struct {
+	known  bool
+	good   bool
+	reason string
+	since  time.Time
+}
+
+func newService(id maps.ServiceID, first maps.BackendID, cfg *config.Service) (*service, error) {
+	s := &service{id: id, cfg: cfg, dirty: true}
+	members := make([]balance.Backend, len(cfg.Backends))
+	for i := range cfg.Backends {
+		b := &backend{id: first + maps.BackendID(i), cfg: &cfg.Backends[i], service: s}
+		if cfg.Health == nil {
+			b.health = verdict{known: true, good: true, reason: "not checked", since: time.Now()}
+		}
+		s.backends = append(s.backends, b)
+		members[i] = balance.Backend{Key: b.cfg.Address.String(), Weight: uint32(b.cfg.Weight)}
+	}
+	size := cfg.Slots
+	if size == 0 {
+		var err error
+		if size, err = balance.Size(len(members)); err != nil {
+			return nil, err
+		}
+	}
+	home, err := balance.NewHome(size, members)
+	if err != nil {
+		return nil, err
+	}
+	s.home = home
+	return s, nil
+}
+
+// live is the share of a backend's slots that it takes, 0 to 1.
+func (b *backend) live() float64 {
+	if b.health.good && b.hop.good {
+		return 1
+	}
+	return 0
+}
+
+// settled says whether there is a first verdict on every backend.
+func (s *service) settled() bool {
+	for _, b := range s.backends {
+		if !b.health.known || !b.hop.known {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *service) listener() maps.Listener {
+	return maps.Listener{Addr: s.cfg.VIP, Port: s.cfg.Port, Protocol: protocol(s.cfg.Protocol), Service: s.id}
+}
+
+func protocol(p config.Protocol) maps.Protocol {
+	if p == config.UDP {
+		return maps.UDP
+	}
+	return maps.TCP
+}
+
+func (b *backend) String() string { return b.service.cfg.Name + "/" + b.cfg.Name }
+
+func (b *backend) target() health.TargetID { return health.TargetID(b.String()) }
+
+// dialer makes plain TCP connections, which is what clients use.
+var dialer = func() *net.Dialer {
+	d := &net.Dialer{KeepAlive: -1}
+	d.SetMultipathTCP(false)
+	return d
+}()
+
+func (b *backend) check() health.Check {
+	h := b.service.cfg.Health
+	c := health.Check{Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall}
+	if h.HTTP != nil {
+		c.Probe = health.HTTP{
+			Addr: netip.AddrPortFrom(b.cfg.Address, h.HTTP.Port),
+			Host: h.HTTP.Host, Path: h.HTTP.Path, Status: h.HTTP.Status, Dialer: dialer,
+		}
+	} else {
+		c.Probe = health.TCP{Addr: netip.AddrPortFrom(b.cfg.Address, h.TCP.Port), Dialer: dialer}
+	}
+	return c
+}
+
+// row is the data path's row for a backend with a next hop.
+func (e *Engine) row(b *backend, hop neighbour.NextHop) (maps.Backend, error) {
+	number, ok := e.egress[hop.Index]
+	if !ok {
+		return maps.Backend{}, fmt.Errorf("%s is reached through %s, where xlb is not attached: add it to interfaces", b.cfg.Address, hop.Interface)
+	}
+	row := maps.Backend{
+		Ifindex: hop.Index, Egress: number, MTU: hop.MTU,
+		SourceMAC: hop.SourceMAC, DestMAC: hop.DestMAC,
+	}
+	if b.service.cfg.Forward == config.L2 {
+		if hop.Gateway.IsValid() {
+			return maps.Backend{}, fmt.Errorf("%s is behind gateway %s, but forward: l2 reaches only hosts on the same link: use forward: ipip", b.cfg.Address, hop.Gateway)
+		}
+		row.Forward = maps.L2
+		return row, nil
+	}
+	row.Forward, row.Dest, row.Source = maps.IPIP, b.cfg.Address, hop.Source
+	if e.cfg.Source.IPv4.IsValid() {
+		row.Source = e.cfg.Source.IPv4
+	}
+	if !row.Source.IsValid() {
+		return maps.Backend{}, fmt.Errorf("%s has no IPv4 address to send tunnelled packets from: give it one, or set source.ipv4", hop.Interface)
+	}
+	return row, nil
+}
+
+func describeHop(hop neighbour.NextHop) string {
+	if hop.Gateway.IsValid() {
+		return fmt.Sprintf("%s via %s", hop.Interface, hop.Gateway)
+	}
+	return hop.Interface
+}

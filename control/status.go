@@ -1,0 +1,160 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/xlb-project/xlb/control/health"
+	"github.com/xlb-project/xlb/maps"
+)
+
+// Status is a node's state as `xlb status -o json` prints it. Fields are added,
+// never renamed.
+type Status struct {
+	Serving    bool               `json:"serving"` // VIPs are forwarded; false until the first verdict on every backend
+	Interfaces []InterfaceStatus  `json:"interfaces"`
+	Services   []ServiceStatus    `json:"services"`
+	Reasons    map[string]Traffic `json:"reasons"` // per reason, see docs/counters.md; those that occurred
+}
+
+// InterfaceStatus is an interface that xlb is attached to.
+type InterfaceStatus struct {
+	Name  string `json:"name"`
+	Index int    `json:"index"`
+	Mode  string `json:"mode"` // native or generic
+	MTU   int    `json:"mtu"`
+}
+
+// Traffic counts packets and the bytes of their frames as they arrived.
+type Traffic struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// ServiceStatus is a service and the sum of its backends.
+type ServiceStatus struct {
+	Name     string          `json:"name"`
+	VIP      string          `json:"vip"`
+	Port     uint16          `json:"port"`
+	Protocol string          `json:"protocol"`
+	Forward  string          `json:"forward"`
+	Up       int             `json:"up"`    // backends that take new connections
+	Slots    int             `json:"slots"` // size of the slot table
+	Traffic  Traffic         `json:"traffic"`
+	Backends []BackendStatus `json:"backends"`
+}
+
+// States of a backend.
+const (
+	StateUp         = "up"
+	StateDown       = "down"       // its health check says so
+	StateUnresolved = "unresolved" // no way to send packets to it is known
+	StateUnknown    = "unknown"    // no verdict yet
+)
+
+// BackendStatus is a backend of a service.
+type BackendStatus struct {
+	Name    string    `json:"name"`
+	Address string    `json:"address"`
+	Weight  int       `json:"weight"`
+	State   string    `json:"state"`
+	Reason  string    `json:"reason"` // what the last probe or the routing table says
+	Since   time.Time `json:"since"`  // of State
+	NextHop string    `json:"nextHop"`
+	Slots   int       `json:"slots"` // slots it owns
+	Traffic Traffic   `json:"traffic"`
+	Check   *Probe    `json:"check,omitempty"`
+}
+
+// Probe is a backend's latest health check.
+type Probe struct {
+	At     time.Time `json:"at"`
+	TookMs float64   `json:"tookMs"`
+	Answer string    `json:"answer"`
+	Passed uint64    `json:"passed"`
+	Failed uint64    `json:"failed"`
+}
+
+// Status returns the node's state at one moment, or an error when ctx ends or
+// the engine has.
+func (e *Engine) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := e.do(ctx, func() { s = e.status() })
+	return s, err
+}
+
+func (e *Engine) status() Status {
+	s := Status{Serving: e.serving, Reasons: map[string]Traffic{}}
+	for _, l := range e.Interfaces {
+		s.Interfaces = append(s.Interfaces, InterfaceStatus{l.Name, l.Index, e.cfg.XDPMode.String(), l.MTU})
+	}
+	for _, r := range maps.Reasons() {
+		if c := e.Dataplane.ReasonCounter(r); c.Packets > 0 {
+			s.Reasons[r.String()] = Traffic(c)
+		}
+	}
+	var forwarded Traffic
+	for _, svc := range e.services {
+		status := e.serviceStatus(svc)
+		forwarded.Packets += status.Traffic.Packets
+		forwarded.Bytes += status.Traffic.Bytes
+		s.Services = append(s.Services, status)
+	}
+	s.Reasons[maps.Forwarded.String()] = forwarded
+	return s
+}
+
+func (e *Engine) serviceStatus(svc *service) ServiceStatus {
+	s := ServiceStatus{
+		Name: svc.cfg.Name, VIP: svc.cfg.VIP.String(), Port: svc.cfg.Port,
+		Protocol: svc.cfg.Protocol.String(), Forward: svc.cfg.Forward.String(), Slots: svc.home.Size(),
+	}
+	owned := make([]int, len(svc.backends))
+	for _, owner := range svc.owners {
+		if owner >= 0 {
+			owned[owner]++
+		}
+	}
+	for i, b := range svc.backends {
+		status := e.backendStatus(b)
+		status.Slots = owned[i]
+		if status.State == StateUp {
+			s.Up++
+		}
+		s.Traffic.Packets += status.Traffic.Packets
+		s.Traffic.Bytes += status.Traffic.Bytes
+		s.Backends = append(s.Backends, status)
+	}
+	return s
+}
+
+func (e *Engine) backendStatus(b *backend) BackendStatus {
+	s := BackendStatus{
+		Name: b.cfg.Name, Address: b.cfg.Address.String(), Weight: b.cfg.Weight,
+		Traffic: Traffic(e.Dataplane.BackendCounter(b.id)),
+	}
+	if b.hop.good {
+		s.NextHop = b.hop.reason
+	}
+	switch {
+	case !b.health.known || !b.hop.known:
+		s.State, s.Reason = StateUnknown, "waiting for the first answer"
+	case !b.hop.good:
+		s.State, s.Reason, s.Since = StateUnresolved, b.hop.reason, b.hop.since
+	case !b.health.good:
+		s.State, s.Reason, s.Since = StateDown, b.health.reason, b.health.since
+	default:
+		s.State, s.Reason, s.Since = StateUp, b.health.reason, later(b.health.since, b.hop.since)
+	}
+	if h, ok := e.Checker.Status(b.target()); ok && h.State != health.Unknown {
+		s.Check = &Probe{h.LastProbe, float64(h.Took) / float64(time.Millisecond), h.Answer, h.Passed, h.Failed}
+	}
+	return s
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

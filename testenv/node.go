@@ -1,0 +1,140 @@
+package testenv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/xlb-project/xlb/control"
+	"github.com/xlb-project/xlb/control/api"
+)
+
+// Program is how to start xlb: a path, leading arguments and additional environment.
+type Program struct {
+	Path string
+	Args []string
+	Env  []string
+}
+
+// Node is a running xlb in a namespace, a process of its own with a socket of its own.
+type Node struct {
+	*api.Client
+
+	cmd    *Cmd
+	dir    string
+	output lockedBuffer
+	exited chan struct{}
+	err    error // of the process, once exited is closed
+}
+
+// stopTime is what a node gets to end by itself.
+const stopTime = 5 * time.Second
+
+// StartNode runs xlb in a namespace with a configuration, to which the path of a socket of its own is added, and waits
+// until it serves. A node that ends before that is an error with what it printed.
+func StartNode(ctx context.Context, n *Namespace, xlb Program, config string) (*Node, error) {
+	dir, err := os.MkdirTemp("", "xlb-node-")
+	if err != nil {
+		return nil, err
+	}
+	socket, file := filepath.Join(dir, "xlb.sock"), filepath.Join(dir, "xlb.yaml")
+	config += fmt.Sprintf("\napi: {socket: %q}\n", socket)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	node := &Node{Client: api.NewClient(socket), dir: dir, exited: make(chan struct{})}
+	node.cmd = n.Command(context.WithoutCancel(ctx), xlb.Path, append(xlb.Args, "run", "-c", file)...)
+	node.cmd.Env = append(os.Environ(), xlb.Env...)
+	node.cmd.Stdout, node.cmd.Stderr = &node.output, &node.output
+	if err := node.cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start xlb in %s: %w", n.Name(), err), os.RemoveAll(dir))
+	}
+	go func() {
+		node.err = node.cmd.Wait()
+		close(node.exited)
+	}()
+	if err := node.WaitFor(ctx, "xlb to serve", func(s control.Status) error {
+		if !s.Serving {
+			return errors.New("not serving yet")
+		}
+		return nil
+	}); err != nil {
+		return nil, errors.Join(err, node.Close())
+	}
+	return node, nil
+}
+
+// WaitFor asks for the node's status until cond is content with it. The error says what was awaited and what the node
+// printed last.
+func (n *Node) WaitFor(ctx context.Context, what string, cond func(control.Status) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-n.exited:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := Eventually(ctx, what, func() error {
+		status, err := n.Status(ctx)
+		if err != nil {
+			return err
+		}
+		return cond(status)
+	})
+	if err != nil {
+		return fmt.Errorf("%w; xlb printed:\n%s", err, n.Output())
+	}
+	return nil
+}
+
+// Output returns all that the node has printed.
+func (n *Node) Output() string { return n.output.String() }
+
+// Stop asks the node to end and waits for it. An exit status other than 0 is an error.
+func (n *Node) Stop() error {
+	_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	select {
+	case <-n.exited:
+	case <-time.After(stopTime):
+		_ = n.cmd.Process.Kill()
+		<-n.exited
+		return fmt.Errorf("stop xlb: it did not end within %s; it printed:\n%s", stopTime, n.Output())
+	}
+	if n.err != nil {
+		return fmt.Errorf("xlb ended with %w; it printed:\n%s", n.err, n.Output())
+	}
+	return nil
+}
+
+// Close stops the node and removes its files.
+func (n *Node) Close() error {
+	err := n.Stop()
+	n.Client.Close()
+	return errors.Join(err, os.RemoveAll(n.dir))
+}
+
+// lockedBuffer is written by a process while others read.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
