@@ -76,7 +76,7 @@ func (e *Engine) writeSlots(s *service) error {
 			moved++
 		}
 	}
-	if s.owners != nil {
+	if e.serving {
 		e.Log.Info("slots moved", "service", s.cfg.Name, "slots", moved, "of", len(owners))
 	}
 	s.owners = owners

@@ -28,6 +28,7 @@ type Node struct {
 
 	cmd    *Cmd
 	dir    string
+	socket string
 	output lockedBuffer
 	exited chan struct{}
 	err    error // of the process, once exited is closed
@@ -48,7 +49,7 @@ func StartNode(ctx context.Context, n *Namespace, xlb Program, config string) (*
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	node := &Node{Client: api.NewClient(socket), dir: dir, exited: make(chan struct{})}
+	node := &Node{Client: api.NewClient(socket), dir: dir, socket: socket, exited: make(chan struct{})}
 	node.cmd = n.Command(context.WithoutCancel(ctx), xlb.Path, append(xlb.Args, "run", "-c", file)...)
 	node.cmd.Env = append(os.Environ(), xlb.Env...)
 	node.cmd.Stdout, node.cmd.Stderr = &node.output, &node.output
@@ -94,6 +95,9 @@ func (n *Node) WaitFor(ctx context.Context, what string, cond func(control.Statu
 	}
 	return nil
 }
+
+// Socket returns the path of the node's socket.
+func (n *Node) Socket() string { return n.socket }
 
 // Output returns all that the node has printed.
 func (n *Node) Output() string { return n.output.String() }

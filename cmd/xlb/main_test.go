@@ -52,7 +52,7 @@ func configFor(lab *testenv.Lab, forward, protocol string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "interfaces: [%s]\nmetrics: {listen: 127.0.0.1:9480}\nservices:\n", strings.Join(lab.LBInterfaces, ", "))
 	fmt.Fprintf(&b, "  - name: web\n    vip: %s\n    port: %d\n    protocol: %s\n    forward: %s\n", lab.VIPs[0], lab.Port, protocol, forward)
-	fmt.Fprintf(&b, "    health: {http: {path: /healthz, port: %d}, interval: 100ms, timeout: 100ms, rise: 2, fall: 2}\n    backends:\n", lab.Port)
+	fmt.Fprintf(&b, "    health: {http: {path: /healthz, port: %d}, interval: 100ms, timeout: 2s, rise: 2, fall: 2}\n    backends:\n", lab.Port)
 	for _, backend := range lab.Backends {
 		fmt.Fprintf(&b, "      - {name: %s, address: %s}\n", backend.Name(), backend.Addr)
 	}

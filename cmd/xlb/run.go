@@ -49,6 +49,12 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
+	plane, err := loader.Load(planeOptions(cfg))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, plane.Close()) }()
+
 	socket, err := api.Listen(cfg.API.Socket)
 	if err != nil {
 		return err
@@ -61,12 +67,6 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if metricsListener != nil {
 		defer metricsListener.Close()
 	}
-
-	plane, err := loader.Load(planeOptions(cfg))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, plane.Close()) }()
 
 	checker := health.NewChecker(rand.Float64)
 	defer checker.Close()

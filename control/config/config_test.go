@@ -1,0 +1,261 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// minimal is the shape that README and documentation promise.
+const minimal = `interfaces: [eth0]
+services:
+  - name: web
+    vip: 192.0.2.10
+    port: 80
+    protocol: tcp
+    forward: ipip          # or l2
+    health: {http: {path: /healthz}}
+    backends: [{address: 10.1.0.1}, {address: 10.1.0.2, weight: 50}]
+`
+
+// addresses lets cmp compare netip values, whose fields it cannot see.
+var addresses = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func parse(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := Parse("xlb.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestMinimalFileGetsAllDefaults(t *testing.T) {
+	want := &Config{
+		File:       "xlb.yaml",
+		Interfaces: []Interface{{"eth0", Position{1, 14}}},
+		XDPMode:    Native,
+		HashKey:    [16]byte{0x78, 0x6c, 0x62, 0x20, 0x64, 0x65, 0x66, 0x61, 0x75, 0x6c, 0x74, 0x20, 0x6b, 0x65, 0x79, 0x21},
+		Metrics:    Metrics{netip.MustParseAddrPort("127.0.0.1:9480")},
+		API:        API{"/run/xlb/xlb.sock"},
+		Limits:     Limits{1024, 16384, 4194304},
+		Services: []Service{{
+			Name:     "web",
+			VIP:      addr("192.0.2.10"),
+			Port:     80,
+			Protocol: TCP,
+			Forward:  IPIP,
+			Health: &Health{
+				HTTP:     &HTTPCheck{Path: "/healthz", Port: 80, Host: "192.0.2.10"},
+				Interval: 2 * time.Second,
+				Timeout:  time.Second,
+				Rise:     2,
+				Fall:     3,
+			},
+			Backends: []Backend{
+				{"10.1.0.1", addr("10.1.0.1"), 100, Position{9, 16}},
+				{"10.1.0.2", addr("10.1.0.2"), 50, Position{9, 37}},
+			},
+			At: Position{3, 5},
+		}},
+	}
+	if diff := cmp.Diff(want, parse(t, minimal), addresses); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEveryFieldIsRead(t *testing.T) {
+	got := parse(t, `
+interfaces:
+  - eth0
+  - bond0.12
+xdp_mode: generic
+hash_key: 00112233445566778899001122334455
+metrics: {listen: "[::1]:9000"}
+api: {socket: /tmp/xlb.sock}
+source: {ipv4: 10.0.0.1}
+limits: {services: 2, backends: 3, slots: 200}
+services:
+  - health:
+      timeout: 100ms
+      interval: 200ms
+      fall: 1
+      rise: 100
+      http: {path: "/a?b=c", port: 8080, host: "example.org:8080", status: [200, 404]}
+    backends:
+      - {address: 10.1.0.1, weight: 1000, name: first}
+    slots: 101
+    forward: l2
+    protocol: udp
+    port: 65535
+    vip: 192.0.2.10
+    name: dns_1.a-b
+`)
+	want := &Config{
+		File:       "xlb.yaml",
+		Interfaces: []Interface{{"eth0", Position{3, 5}}, {"bond0.12", Position{4, 5}}},
+		XDPMode:    Generic,
+		HashKey:    [16]byte{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55},
+		Metrics:    Metrics{netip.MustParseAddrPort("[::1]:9000")},
+		API:        API{"/tmp/xlb.sock"},
+		Source:     Source{addr("10.0.0.1")},
+		Limits:     Limits{2, 3, 200},
+		Services: []Service{{
+			Name:     "dns_1.a-b",
+			VIP:      addr("192.0.2.10"),
+			Port:     65535,
+			Protocol: UDP,
+			Forward:  L2,
+			Slots:    101,
+			Health: &Health{
+				HTTP:     &HTTPCheck{"/a?b=c", 8080, "example.org:8080", []int{200, 404}},
+				Interval: 200 * time.Millisecond,
+				Timeout:  100 * time.Millisecond,
+				Rise:     100,
+				Fall:     1,
+			},
+			Backends: []Backend{{"first", addr("10.1.0.1"), 1000, Position{19, 9}}},
+			At:       Position{12, 5},
+		}},
+	}
+	if diff := cmp.Diff(want, got, addresses); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHealthDefaultsFollowTheService(t *testing.T) {
+	for name, tc := range map[string]struct {
+		health string
+		want   *Health
+	}{
+		"absent": {"", nil},
+		"tcp":    {"tcp: {}", &Health{TCP: &TCPCheck{80}, Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}},
+		"short interval": {"tcp: {port: 81}, interval: 500ms",
+			&Health{TCP: &TCPCheck{81}, Interval: 500 * time.Millisecond, Timeout: time.Second, Rise: 2, Fall: 3}},
+		"one status": {"http: {status: 204}",
+			&Health{HTTP: &HTTPCheck{"/", 80, "192.0.2.1", []int{204}}, Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			health := tc.health
+			if health != "" {
+				health = "health: {" + health + "}, "
+			}
+			c := parse(t, "interfaces: [e]\nservices: [{"+health+
+				"name: a, vip: 192.0.2.1, port: 80, forward: l2, backends: [{address: 10.1.0.1}]}]\n")
+			if diff := cmp.Diff(tc.want, c.Services[0].Health, addresses); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestMetricsCanBeOff(t *testing.T) {
+	for _, text := range []string{"off", `""`, `"off"`} {
+		c := parse(t, "interfaces: [e]\nservices: []\nmetrics: {listen: "+text+"}\n")
+		if c.Metrics.Listen.IsValid() {
+			t.Errorf("listen: %s gives %s", text, c.Metrics.Listen)
+		}
+	}
+}
+
+func TestAliasesStandForTheirValues(t *testing.T) {
+	c := parse(t, `interfaces: [eth0]
+services:
+  - {name: a, vip: 192.0.2.1, port: 80, forward: l2, health: &check {http: {path: /up}}, backends: &pool [{address: 10.1.0.1}]}
+  - {name: b, vip: 192.0.2.1, port: 81, forward: l2, health: *check, backends: *pool}
+`)
+	a, b := c.Services[0], c.Services[1]
+	if diff := cmp.Diff(a.Backends, b.Backends, addresses); diff != "" {
+		t.Error(diff)
+	}
+	if b.Health.HTTP.Path != "/up" || b.Health.HTTP.Port != 81 {
+		t.Errorf("the check of b asks for %s on port %d", b.Health.HTTP.Path, b.Health.HTTP.Port)
+	}
+}
+
+func TestExampleLoads(t *testing.T) {
+	c, err := Load("../../contrib/xlb.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Services) == 0 {
+		t.Error("the example has no service")
+	}
+}
+
+func TestDocumentedSamplesParse(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := strings.Split(string(doc), "```yaml\n")[1:]
+	if len(samples) < 2 {
+		t.Fatalf("%d samples found", len(samples))
+	}
+	for _, s := range samples {
+		s, _, _ = strings.Cut(s, "```")
+		parse(t, s)
+	}
+	if first, _, _ := strings.Cut(samples[0], "```"); first != minimal {
+		t.Errorf("the first sample is not the minimal file:\n%s", first)
+	}
+}
+
+func TestLoadNamesTheMissingFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xlb.yaml")
+	_, err := Load(path)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLoadNamesTheFileInProblems(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xlb.yaml")
+	if err := os.WriteFile(path, []byte("interfaces: [eth0]\nservices: 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(path)
+	var problem Error
+	if !errors.As(err, &problem) {
+		t.Fatalf("got %v", err)
+	}
+	want := Error{path, 2, 11, "services: 3 is not a list of services", `begin each service with "- name: ..."`}
+	if problem != want {
+		t.Errorf("got %#v, want %#v", problem, want)
+	}
+}
+
+func TestErrorAtNamesThePlaceOfAService(t *testing.T) {
+	c := parse(t, minimal)
+	err := c.ErrorAt(c.Services[0].At, "the VIP of "+c.Services[0].String()+" is an address of this node", "remove it from lo")
+	want := "xlb.yaml:3:5: the VIP of web (192.0.2.10:80/tcp) is an address of this node: remove it from lo"
+	if err.Error() != want {
+		t.Errorf("got %s, want %s", err, want)
+	}
+}
+
+func TestValidateJudgesAChangedConfig(t *testing.T) {
+	c := parse(t, minimal)
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	c.File = ""
+	c.Services[0].Port = 0
+	c.Services[0].Backends[1] = Backend{Name: "b"}
+	want := `services[0].port: port 0 is reserved and no client can connect to it: write 1 to 65535
+services[0].backends[1].address: the address is missing: write one such as 10.1.0.1, without port or prefix length
+services[0].backends[1].weight: 0 is not a weight: write 1 to 1000`
+	if err := c.Validate(); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

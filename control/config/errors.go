@@ -1,0 +1,133 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const (
+	maxShown    = 20   // problems that Errors prints
+	maxProblems = 1000 // problems after which the rest of a file is not looked at
+)
+
+// Position is a place in a file, counted from 1. The zero Position is unknown.
+type Position struct {
+	Line, Column int
+}
+
+// Error is one problem of a configuration: what is wrong, and what to write instead.
+type Error struct {
+	File         string
+	Line, Column int // 0: unknown
+	Message      string
+	Remedy       string
+}
+
+// Error returns "xlb.yaml:7:5: services[0].port: 70000 is not a port: write 1 to 65535, without quotes".
+func (e Error) Error() string {
+	var b strings.Builder
+	if e.File != "" {
+		b.WriteString(e.File)
+		if e.Line > 0 {
+			fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
+		}
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Message)
+	if e.Remedy != "" {
+		b.WriteString(": ")
+		b.WriteString(e.Remedy)
+	}
+	return b.String()
+}
+
+// Errors are all problems of a configuration in the order of the file, never empty.
+type Errors []Error
+
+// Error returns one line for each of the first 20 problems and the number of the others.
+func (es Errors) Error() string {
+	lines := make([]string, 0, maxShown+1)
+	for _, e := range es[:min(len(es), maxShown)] {
+		lines = append(lines, e.Error())
+	}
+	switch more := len(es) - maxShown; {
+	case len(es) >= maxProblems:
+		lines = append(lines, fmt.Sprintf("and at least %d more", more))
+	case more > 0:
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the problems one by one.
+func (es Errors) Unwrap() []error {
+	errs := make([]error, len(es))
+	for i, e := range es {
+		errs[i] = e
+	}
+	return errs
+}
+
+// problems collects the errors of one file. A path such as services[0].port
+// names the value that is wrong.
+type problems struct {
+	file   string
+	list   Errors
+	unread map[string]bool
+}
+
+func newProblems(file string) *problems {
+	return &problems{file: file, unread: make(map[string]bool)}
+}
+
+// add records a problem of the value at path.
+func (p *problems) add(at Position, path, message, remedy string) {
+	if p.full() {
+		return
+	}
+	if path != "" {
+		message = path + ": " + message
+	}
+	p.list = append(p.list, Error{p.file, at.Line, at.Column, message, remedy})
+}
+
+// reject is add for a value that cannot be read at all.
+func (p *problems) reject(at Position, path, message, remedy string) {
+	p.unread[path] = true
+	p.add(at, path, message, remedy)
+}
+
+// full reports whether looking for more problems helps nobody.
+func (p *problems) full() bool { return len(p.list) >= maxProblems }
+
+// rejected reports whether the value at path, or one that holds it, could not be
+// read: what follows from that is not a problem of its own.
+func (p *problems) rejected(path string) bool {
+	for path != "" {
+		if p.unread[path] {
+			return true
+		}
+		path, _ = splitPath(path)
+	}
+	return false
+}
+
+// err returns the problems in the order of the file, or nil if there are none.
+func (p *problems) err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(p.list, func(a, b Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return p.list
+}
+
+// splitPath splits off the last step: "services[0]" into "services" and "[0]",
+// "services[0].port" into "services[0]" and ".port".
+func splitPath(path string) (parent, step string) {
+	i := max(strings.LastIndexAny(path, ".["), 0)
+	return path[:i], path[i:]
+}

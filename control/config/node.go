@@ -1,0 +1,300 @@
+package config
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// maxValues bounds how many values a file may hold, an alias counting each time
+// it is used: nested aliases would else grow a small file without end. Plain
+// files of the permitted size stay far below.
+const maxValues = 1 << 22
+
+// decoder turns YAML nodes into values and collects what does not fit.
+type decoder struct {
+	*problems
+	values int
+}
+
+// want describes a kind of value: "eighty" is not {a port}: {write 1 to 65535}.
+type want struct {
+	what, remedy string
+}
+
+// read takes over the value of a field, at a path for messages.
+type read func(n *yaml.Node, path string)
+
+// field is one field of a mapping. A field with a remedy for its absence is required.
+type field struct {
+	name    string
+	missing string
+	read    read
+}
+
+func (d *decoder) fail(n *yaml.Node, path string, w want) {
+	d.reject(position(n), path, show(n)+" is not "+w.what, w.remedy)
+}
+
+// open returns the node that n stands for, unless it can be no value at all.
+func (d *decoder) open(n *yaml.Node, path string, w want) (*yaml.Node, bool) {
+	d.values++
+	if d.values > maxValues {
+		if d.values == maxValues+1 {
+			d.reject(position(n), "", fmt.Sprintf("more than %d values up to here", maxValues),
+				"use fewer aliases, each counts whenever it is used")
+		}
+		return nil, false
+	}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch {
+	case n.Style&yaml.TaggedStyle != 0:
+		d.reject(position(n), path, fmt.Sprintf("the tag %s is not supported", printable(n.Tag)), "remove it")
+	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
+		d.reject(position(n), path, "the value is missing", w.remedy)
+	default:
+		return n, true
+	}
+	return nil, false
+}
+
+// mapping reads the fields of the mapping n.
+func (d *decoder) mapping(n *yaml.Node, path string, w want, fields ...field) {
+	n, ok := d.open(n, path, w)
+	if !ok {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.fail(n, path, w)
+		return
+	}
+	lines := make([]int, len(fields)) // where each was seen; -1: another was likely meant for it
+	for i := 0; i+1 < len(n.Content) && !d.full(); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		f := slices.IndexFunc(fields, func(f field) bool { return isKey(key, f.name) })
+		switch {
+		case f < 0:
+			if meant := d.unknown(key, path, fields); meant >= 0 && lines[meant] == 0 {
+				lines[meant] = -1
+				d.unread[join(path, fields[meant].name)] = true
+			}
+		case lines[f] > 0:
+			d.reject(position(key), join(path, key.Value),
+				fmt.Sprintf("the field is given twice, first in line %d", lines[f]), "keep one of them")
+		default:
+			lines[f] = key.Line
+			fields[f].read(value, join(path, key.Value))
+		}
+	}
+	for i, f := range fields {
+		if lines[i] == 0 && f.missing != "" {
+			d.reject(position(n), join(path, f.name), "the field is missing", f.missing)
+		}
+	}
+}
+
+// unknown refuses a field and proposes the one that was meant. It returns its
+// index, or -1.
+func (d *decoder) unknown(key *yaml.Node, path string, fields []field) int {
+	if key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge" {
+		d.reject(position(key), join(path, "<<"), "merging mappings is not supported", "write the fields out")
+		return -1
+	}
+	if key.Kind != yaml.ScalarNode {
+		d.add(position(key), path, show(key)+" is not the name of a field", "write name: value")
+		return -1
+	}
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	remedy, meant := "remove it", nearest(key.Value, names)
+	if meant >= 0 {
+		remedy = "write " + names[meant]
+	}
+	known := "the fields here are " + strings.Join(names, ", ")
+	if len(names) == 1 {
+		known = "the only field here is " + names[0]
+	}
+	d.reject(position(key), join(path, printable(key.Value)), "unknown field", remedy+"; "+known)
+	return meant
+}
+
+// list reads the items of the list n one by one.
+func (d *decoder) list(n *yaml.Node, path string, w want, item read) {
+	n, ok := d.open(n, path, w)
+	if !ok {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		d.fail(n, path, w)
+		return
+	}
+	for i, c := range n.Content {
+		if d.full() {
+			return
+		}
+		item(c, path+"["+strconv.Itoa(i)+"]")
+	}
+}
+
+// scalar hands the text of a value that is neither list nor mapping to parse,
+// which reports whether it can be used.
+func (d *decoder) scalar(w want, parse func(n *yaml.Node) bool) read {
+	return func(n *yaml.Node, path string) {
+		if n, ok := d.open(n, path, w); ok && (n.Kind != yaml.ScalarNode || !parse(n)) {
+			d.fail(n, path, w)
+		}
+	}
+}
+
+// text reads any text but an empty one.
+func text[T ~string](d *decoder, to *T, w want) read {
+	return d.scalar(w, func(n *yaml.Node) bool {
+		*to = T(n.Value)
+		return n.Value != ""
+	})
+}
+
+// decimal is the one way to write a number: 0x50, 010 and 1_000 mean different
+// numbers to different readers.
+var decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
+
+// integer returns the whole number that n writes in plain decimal digits.
+func integer(n *yaml.Node) (int, bool) {
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 || !decimal.MatchString(n.Value) {
+		return 0, false
+	}
+	v, err := strconv.Atoi(n.Value)
+	return v, err == nil
+}
+
+// number reads a whole number; which are permitted, validate says.
+func (d *decoder) number(to *int, w want) read {
+	return d.scalar(w, func(n *yaml.Node) bool {
+		var ok bool
+		*to, ok = integer(n)
+		return ok
+	})
+}
+
+// port reads a number that fits a port; whether it is a usable one, validate says.
+func (d *decoder) port(to *uint16) read {
+	return d.scalar(wantPort, func(n *yaml.Node) bool {
+		v, ok := integer(n)
+		*to = uint16(v)
+		return ok && v >= 0 && v <= math.MaxUint16
+	})
+}
+
+// address reads an IP address of any family; which are permitted, validate says.
+func (d *decoder) address(to *netip.Addr) read {
+	return d.scalar(wantAddress, func(n *yaml.Node) bool {
+		var err error
+		*to, err = netip.ParseAddr(n.Value)
+		return err == nil
+	})
+}
+
+// duration reads a number with its unit.
+func (d *decoder) duration(to *time.Duration) read {
+	return d.scalar(wantDuration, func(n *yaml.Node) bool {
+		v, err := time.ParseDuration(n.Value)
+		if err != nil {
+			return false
+		}
+		*to = v
+		return true
+	})
+}
+
+// key reads the 16 bytes of the flow hash key.
+func (d *decoder) key(to *[16]byte) read {
+	return d.scalar(wantKey, func(n *yaml.Node) bool {
+		if len(n.Value) != hex.EncodedLen(len(to)) {
+			return false
+		}
+		_, err := hex.Decode(to[:], []byte(n.Value))
+		return err == nil
+	})
+}
+
+// listen reads an address with a port, or what stands for none.
+func (d *decoder) listen(to *netip.AddrPort) read {
+	return d.scalar(wantListen, func(n *yaml.Node) bool {
+		if n.Value == "" || n.Value == "off" {
+			*to = netip.AddrPort{}
+			return true
+		}
+		var err error
+		*to, err = netip.ParseAddrPort(n.Value)
+		return err == nil
+	})
+}
+
+// isKey reports whether n is the plain name of a field.
+func isKey(n *yaml.Node, name string) bool {
+	return n.Kind == yaml.ScalarNode && n.Value == name
+}
+
+// lookup returns the value of a field of the mapping n, or nil. An alias is followed.
+func lookup(n *yaml.Node, name string) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if isKey(n.Content[i], name) {
+				return n.Content[i+1]
+			}
+		}
+	}
+	return nil
+}
+
+// join appends the name of a field to a path.
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+// show names a value in a message.
+func show(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Kind == yaml.ScalarNode && n.Style == 0 && decimal.MatchString(n.Value):
+		return n.Value
+	}
+	return quote(n.Value)
+}
+
+// quote shows a text in quotes, shortened if it would fill the screen and with
+// escapes for what would garble it.
+func quote(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "..."
+	}
+	return strconv.Quote(s)
+}
+
+// printable is quote without the quotes.
+func printable(s string) string {
+	s = quote(s)
+	return s[1 : len(s)-1]
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package health
+
+const manyTargets = 10_000
