@@ -105,7 +105,7 @@ func (k *kernel) watch(wanted, fresh map[netip.Addr]bool) {
 // of new addresses, and tends the neighbours concerned.
 func (k *kernel) follow(b batch, now time.Time) {
 	all := b.resync || b.routes
-	if all {
+	if b.resync {
 		k.refreshAt = now.Add(refresh)
 	}
 	for index, d := range b.links {

@@ -1,7 +1,6 @@
 package neighbour
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -107,7 +106,7 @@ func find(all []netlink.Link, name string) (Link, error) {
 	if len(others) == 0 {
 		return Link{}, fmt.Errorf("no interface %s: this node has none but the loopback", name)
 	}
-	slices.SortFunc(others, cmp.Compare[string])
+	slices.Sort(others)
 	return Link{}, fmt.Errorf("no interface %s: this node has %s", name, strings.Join(others, ", "))
 }
 
