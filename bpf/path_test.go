@@ -76,8 +76,8 @@ func (p *path) serve(b maps.Backend) {
 	p.must(p.tables.SetBackend(1, b))
 	p.must(p.tables.SetSlots(0, []maps.BackendID{1, 1, 1}))
 	p.must(p.tables.SetListeners([]maps.Listener{
-		{Addr: vip, Port: 80, Protocol: maps.TCP},
-		{Addr: vip, Port: 53, Protocol: maps.UDP},
+		{VIP: netip.PrefixFrom(vip, 32), First: 80, Last: 80, Protocol: maps.TCP},
+		{VIP: netip.PrefixFrom(vip, 32), First: 53, Last: 53, Protocol: maps.UDP},
 	}))
 }
 

@@ -277,7 +277,7 @@ func TestFlowHashPicksTheSlotThatGoComputes(t *testing.T) {
 		p.must(p.tables.SetBackend(owners[i], viaL2()))
 	}
 	p.must(p.tables.SetSlots(0, owners))
-	p.must(p.tables.SetListeners([]maps.Listener{{Addr: vip, Port: 80, Protocol: maps.TCP}}))
+	p.must(p.tables.SetListeners([]maps.Listener{{VIP: netip.PrefixFrom(vip, 32), First: 80, Last: 80, Protocol: maps.TCP}}))
 	for i := range 500 {
 		src := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i), byte(i * 7)}), uint16(i*131+1))
 		ip := ipv4(vip, layers.IPProtocolTCP)
@@ -300,11 +300,11 @@ func TestEveryListenerOfAFullTableIsFoundAndNothingElse(t *testing.T) {
 	for i := range testLimits.Services {
 		p.must(p.tables.SetSlots(maps.ServiceID(i), []maps.BackendID{1}))
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
-		listeners = append(listeners, maps.Listener{Addr: addr, Port: 80, Protocol: maps.TCP, Service: maps.ServiceID(i)})
+		listeners = append(listeners, maps.Listener{VIP: netip.PrefixFrom(addr, 32), First: 80, Last: 80, Protocol: maps.TCP, Service: maps.ServiceID(i)})
 	}
 	p.must(p.tables.SetListeners(listeners))
 	for _, l := range listeners {
-		if verdict, _ := p.run(tcpFrame(t, netip.AddrPortFrom(l.Addr, 80), 0)); verdict != xdpTX {
+		if verdict, _ := p.run(tcpFrame(t, netip.AddrPortFrom(l.VIP.Addr(), 80), 0)); verdict != xdpTX {
 			t.Errorf("%s: verdict %d, want TX", l, verdict)
 		}
 	}

@@ -88,7 +88,7 @@ func (s *service) settled() bool {
 }
 
 func (s *service) listener() maps.Listener {
-	return maps.Listener{Addr: s.cfg.VIP, Port: s.cfg.Port, Protocol: protocol(s.cfg.Protocol), Service: s.id}
+	return maps.Listener{VIP: netip.PrefixFrom(s.cfg.VIP, 32), First: s.cfg.Port, Last: s.cfg.Port, Protocol: protocol(s.cfg.Protocol), Service: s.id}
 }
 
 func protocol(p config.Protocol) maps.Protocol {

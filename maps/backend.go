@@ -18,9 +18,11 @@ type Forward uint8
 
 // Forwarding modes.
 const (
-	Unresolved Forward = Forward(bpf.XlbForwardFORWARD_NONE) // packets are dropped with a reason
-	L2         Forward = Forward(bpf.XlbForwardFORWARD_L2)   // MAC rewrite; the backend is on this link and holds the VIP
-	IPIP       Forward = Forward(bpf.XlbForwardFORWARD_IPIP) // IPv4 in IPv4 (RFC 2003)
+	Unresolved Forward = iota // packets are dropped with a reason
+	L2                        // MAC rewrite; the backend is on this link and holds the VIP
+	IPIP                      // IP in IP (RFC 2003, RFC 2473)
+	GRE                       // RFC 2784
+	GUE                       // Generic UDP Encapsulation, version 0
 )
 
 func (f Forward) String() string {
@@ -29,6 +31,10 @@ func (f Forward) String() string {
 		return "l2"
 	case IPIP:
 		return "ipip"
+	case GRE:
+		return "gre"
+	case GUE:
+		return "gue"
 	}
 	return "unresolved"
 }
@@ -36,17 +42,31 @@ func (f Forward) String() string {
 // MAC is an Ethernet address.
 type MAC [6]byte
 
+// Tag is a VLAN tag. Type 0 is none.
+type Tag struct {
+	Type uint16 // 0x8100 or 0x88a8
+	ID   uint16 // VLAN, 0 to 4095
+}
+
 // Backend is all that a packet needs to leave for a backend. The zero Backend is
-// unresolved.
+// unresolved. Values compare with ==.
 type Backend struct {
 	Forward   Forward
+	IPv6      bool   // the client's packets are IPv6
+	Up        bool   // takes packets whose QUIC connection ID names it
 	Ifindex   int    // egress interface
 	Egress    uint32 // the egress interface's key in the redirect table
 	MTU       int    // largest IP packet on the way, outer header included, in bytes
 	SourceMAC MAC
 	DestMAC   MAC
-	Source    netip.Addr // outer source, tunnels only
-	Dest      netip.Addr // outer destination, tunnels only
+	Tags      [2]Tag // outer one first
+
+	// Tunnels only. The outer addresses are both of one family.
+	Source     netip.Addr
+	Dest       netip.Addr
+	SourceBits int    // low bits of Source, at most 32, that vary with the flow; they are 0 in Source
+	Port       uint16 // GUE: UDP destination port
+	Checksum   bool   // GUE over IPv6: the right UDP checksum instead of none
 }
 
 const (

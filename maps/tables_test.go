@@ -80,7 +80,7 @@ func TestNumbersPastTheLimitsAreRefused(t *testing.T) {
 		"limits.services": tables.SetSlots(2, []BackendID{1}),
 		"limits.backends": tables.SetBackend(5, Backend{}),
 		"past limits.services": tables.SetListeners([]Listener{
-			{Addr: netip.MustParseAddr("192.0.2.10"), Port: 80, Protocol: TCP, Service: 2},
+			{VIP: netip.MustParsePrefix("192.0.2.10/32"), First: 80, Last: 80, Protocol: TCP, Service: 2},
 		}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), what) {

@@ -9,19 +9,8 @@ import (
 	"github.com/xlb-project/xlb/bpf"
 )
 
-// ServiceID numbers a service in the services table.
-type ServiceID uint32
-
-// Listener is one address, port and protocol that a service listens on.
-type Listener struct {
-	Addr     netip.Addr
-	Port     uint16
-	Protocol Protocol
-	Service  ServiceID
-}
-
 func (l Listener) String() string {
-	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(l.Addr, l.Port), l.Protocol)
+	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(l.VIP.Addr(), l.First), l.Protocol)
 }
 
 // vipTable is the content of one half of `vips` and `ports`.
@@ -40,7 +29,7 @@ type vipTable struct {
 func buildVIPTable(listeners []Listener, maxRows, maxPorts int) (*vipTable, error) {
 	byAddr := map[[4]uint32][]Listener{}
 	for _, l := range listeners {
-		words := addrWords(l.Addr)
+		words := addrWords(l.VIP.Addr())
 		byAddr[words] = append(byAddr[words], l)
 	}
 	addrs := make([][4]uint32, 0, len(byAddr))
@@ -136,7 +125,7 @@ func (t *vipTable) addPorts(byAddr map[[4]uint32][]Listener, maxPorts int) error
 			return err
 		}
 		if len(t.ports)+len(block) > maxPorts {
-			return fmt.Errorf("no room for the ports of %s: %d rows are in use of %d; raise limits.services", listeners[0].Addr, len(t.ports), maxPorts)
+			return fmt.Errorf("no room for the ports of %s: %d rows are in use of %d; raise limits.services", listeners[0].VIP.Addr(), len(t.ports), maxPorts)
 		}
 		t.vips[i].Ports = uint32(len(t.ports))
 		t.vips[i].PortMask = uint32(len(block) - 1)
@@ -166,18 +155,18 @@ func placePorts(listeners []Listener) ([]bpf.XlbPort, uint32, error) {
 			}
 		}
 	}
-	return nil, 0, fmt.Errorf("%s has %d listeners, more than one VIP can hold apart", listeners[0].Addr, len(listeners))
+	return nil, 0, fmt.Errorf("%s has %d listeners, more than one VIP can hold apart", listeners[0].VIP.Addr(), len(listeners))
 }
 
 func fillPorts(listeners []Listener, rows int, seed uint32) ([]bpf.XlbPort, bool) {
 	block := make([]bpf.XlbPort, rows)
 	for _, l := range listeners {
-		key := uint32(wirePort(l.Port)) | uint32(l.Protocol)<<16
+		key := uint32(wirePort(l.First)) | uint32(l.Protocol)<<16
 		row := &block[key*seed>>16&uint32(rows-1)]
 		if row.Proto != 0 {
 			return nil, false
 		}
-		*row = bpf.XlbPort{Port: wirePort(l.Port), Proto: uint8(l.Protocol), Service: uint32(l.Service)}
+		*row = bpf.XlbPort{Port: wirePort(l.First), Proto: uint8(l.Protocol), Service: uint32(l.Service)}
 	}
 	return block, true
 }

@@ -10,10 +10,11 @@ import (
 
 func listenerGen() *rapid.Generator[Listener] {
 	return rapid.Custom(func(t *rapid.T) Listener {
+		// few addresses, so that they share buckets and have several ports
+		addr := netip.AddrFrom4([4]byte{192, 0, byte(rapid.IntRange(0, 3).Draw(t, "c")), byte(rapid.IntRange(0, 255).Draw(t, "d"))})
+		port := rapid.Uint16Range(1, 65535).Draw(t, "port")
 		return Listener{
-			// few addresses, so that they share buckets and have several ports
-			Addr:     netip.AddrFrom4([4]byte{192, 0, byte(rapid.IntRange(0, 3).Draw(t, "c")), byte(rapid.IntRange(0, 255).Draw(t, "d"))}),
-			Port:     rapid.Uint16Range(1, 65535).Draw(t, "port"),
+			VIP: netip.PrefixFrom(addr, 32), First: port, Last: port,
 			Protocol: rapid.SampledFrom([]Protocol{TCP, UDP}).Draw(t, "protocol"),
 		}
 	})
@@ -34,13 +35,13 @@ func TestLookupFindsEveryListenerAndOnlyThose(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, l := range listeners {
-			if id, ok := table.lookup(l.Addr, l.Port, l.Protocol); !ok || id != l.Service {
+			if id, ok := table.lookup(l.VIP.Addr(), l.First, l.Protocol); !ok || id != l.Service {
 				t.Fatalf("%s: found service %d (%v), want %d", l, id, ok, l.Service)
 			}
 		}
 		for range 50 {
 			l := listenerGen().Draw(t, "other")
-			if _, ok := table.lookup(l.Addr, l.Port, l.Protocol); ok != known[l] {
+			if _, ok := table.lookup(l.VIP.Addr(), l.First, l.Protocol); ok != known[l] {
 				t.Fatalf("%s: found %v, want %v", l, ok, known[l])
 			}
 		}
@@ -51,7 +52,7 @@ func TestThousandsOfVIPsFitTheRowsTheirLimitGives(t *testing.T) {
 	limits := Limits{Services: 20000}
 	var listeners []Listener
 	for i := range limits.Services {
-		listeners = append(listeners, Listener{netip.AddrFrom4([4]byte{10, 3, byte(i >> 8), byte(i)}), 443, TCP, ServiceID(i)})
+		listeners = append(listeners, Listener{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 3, byte(i >> 8), byte(i)}), 32), 443, 443, TCP, ServiceID(i)})
 	}
 	table, err := buildVIPTable(listeners, limits.vipRows(), limits.portRows())
 	if err != nil {
@@ -69,14 +70,14 @@ func TestThousandsOfVIPsFitTheRowsTheirLimitGives(t *testing.T) {
 func TestManyPortsOfOneVIPAreKeptApart(t *testing.T) {
 	var listeners []Listener
 	for i := range 500 {
-		listeners = append(listeners, Listener{netip.MustParseAddr("192.0.2.10"), uint16(8000 + i), TCP, ServiceID(i)})
+		listeners = append(listeners, Listener{netip.MustParsePrefix("192.0.2.10/32"), uint16(8000 + i), uint16(8000 + i), TCP, ServiceID(i)})
 	}
 	table, err := buildVIPTable(listeners, 64, 1<<17)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range listeners {
-		if id, ok := table.lookup(l.Addr, l.Port, l.Protocol); !ok || id != l.Service {
+		if id, ok := table.lookup(l.VIP.Addr(), l.First, l.Protocol); !ok || id != l.Service {
 			t.Fatalf("%s: found service %d (%v)", l, id, ok)
 		}
 	}
@@ -85,7 +86,7 @@ func TestManyPortsOfOneVIPAreKeptApart(t *testing.T) {
 func TestListenersPastTheLimitAreRefusedWithTheRemedy(t *testing.T) {
 	var listeners []Listener
 	for i := range 100 {
-		listeners = append(listeners, Listener{netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 80, TCP, 0})
+		listeners = append(listeners, Listener{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32), 80, 80, TCP, 0})
 	}
 	for _, c := range []struct{ rows, ports int }{{64, 1000}, {256, 99}} {
 		if _, err := buildVIPTable(listeners, c.rows, c.ports); err == nil || !strings.Contains(err.Error(), "raise limits.services") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -114,7 +115,8 @@ func scrape(t *testing.T, lab *testenv.Lab) string {
 	defer conn.Close()
 	req, err := http.NewRequest(http.MethodGet, "http://127.0.0.1:9480/metrics", nil)
 	must(t, err)
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return conn, nil }}}
+	dial := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
+	client := http.Client{Transport: &http.Transport{DialContext: dial}}
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	must(t, err)

@@ -200,8 +200,8 @@ func (k *kernel) tendAll(now time.Time) {
 func (k *kernel) tend(t *target, now time.Time) {
 	before := t.outcome
 	t.observe(k.neighbours[t.key], now)
-	d, known := k.links[t.key.index]
-	if n := k.neighbours[t.key]; known && d.fault() == nil && !d.static && t.due(n, now) {
+	s, err := stackOf(k.links, t.key.index)
+	if n := k.neighbours[t.key]; err == nil && !s.top.static && t.due(n, now) {
 		k.neighbours[t.key] = t.ask(k.handle, n, now)
 	}
 	if t.outcome != before {
@@ -239,29 +239,30 @@ func (k *kernel) judge(x *watched) verdict {
 
 // resolve draws the next hop of an address from what is known.
 func (k *kernel) resolve(x *watched) (NextHop, error) {
-	d, present := k.links[x.route.key.index]
+	s, err := stackOf(k.links, x.route.key.index)
 	if x.err != nil {
 		switch {
 		case !errors.Is(x.err, errNoRoute) || x.device == "":
-		case !present:
+		case errors.Is(err, errUnknown):
 			return NextHop{}, fmt.Errorf("%w: %s is gone", x.err, x.device)
-		case d.fault() != nil:
-			return NextHop{}, fmt.Errorf("%w: %w", x.err, d.fault())
+		case err != nil && !errors.Is(err, errCannotSend):
+			return NextHop{}, fmt.Errorf("%w: %w", x.err, err)
 		}
 		return NextHop{}, x.err
 	}
-	if !present {
+	if errors.Is(err, errUnknown) {
 		return NextHop{}, pending(x.addr) // the event about the link is still to come
 	}
-	if err := d.fault(); err != nil {
+	if err != nil {
 		return NextHop{}, err
 	}
 	if x.target.resolved {
 		hop := NextHop{
-			Interface: d.Name,
-			Index:     d.Index,
-			MTU:       d.MTU,
-			SourceMAC: d.MAC,
+			Interface: s.bottom.Name,
+			Index:     s.bottom.Index,
+			Tags:      s.tags,
+			MTU:       s.mtu,
+			SourceMAC: s.top.MAC,
 			DestMAC:   x.target.mac,
 			Gateway:   x.route.gateway,
 			Source:    x.route.source,
@@ -281,11 +282,11 @@ func (k *kernel) resolve(x *watched) (NextHop, error) {
 	}
 	switch {
 	case x.target.fault != nil:
-		return NextHop{}, fmt.Errorf("%s on %s: %w", who, d.Name, x.target.fault)
+		return NextHop{}, fmt.Errorf("%s on %s: %w", who, s.top.Name, x.target.fault)
 	case x.target.failures > 0:
-		return NextHop{}, fmt.Errorf("%s does not answer %s on %s", who, how, d.Name)
-	case d.static:
-		return NextHop{}, fmt.Errorf("%s has no MAC address and %s does no %s: add a permanent neighbour entry", who, d.Name, how)
+		return NextHop{}, fmt.Errorf("%s does not answer %s on %s", who, how, s.top.Name)
+	case s.top.static:
+		return NextHop{}, fmt.Errorf("%s has no MAC address and %s does no %s: add a permanent neighbour entry", who, s.top.Name, how)
 	}
 	return NextHop{}, pending(x.addr)
 }

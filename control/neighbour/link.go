@@ -17,7 +17,7 @@ type Link struct {
 	Index  int
 	MAC    [6]byte
 	MTU    int // in bytes, without the Ethernet header
-	Master int // index of the bond or bridge that it belongs to, 0 when none
+	Master int // index of the bridge or VRF that it belongs to, 0 when none
 }
 
 // device is what the Watcher keeps of an interface. It compares with ==.
@@ -28,6 +28,8 @@ type device struct {
 	ethernet bool // has Ethernet headers
 	loopback bool
 	static   bool // does neither ARP nor neighbour discovery
+	parent   int  // index of the device that a VLAN is on; 0 when it is none
+	tag      Tag  // which a VLAN puts in front of what it hands to its parent
 }
 
 func newDevice(link netlink.Link) device {
@@ -41,10 +43,17 @@ func newDevice(link netlink.Link) device {
 		static:   a.RawFlags&unix.IFF_NOARP != 0,
 	}
 	copy(d.MAC[:], a.HardwareAddr)
+	// A VLAN whose parent is in another network namespace is left to tag its frames
+	// itself: the parent cannot be reached, and its index means another device here.
+	if vlan, ok := link.(*netlink.Vlan); ok && a.NetNsID < 0 {
+		d.parent = a.ParentIndex
+		d.tag = Tag{Type: uint16(vlan.VlanProtocol), ID: uint16(vlan.VlanId)}
+	}
 	return d
 }
 
-// fault says why no packet can leave by the device, or returns nil.
+// fault says why no packet can leave by the device, or returns nil. It wraps
+// errCannotSend if the kernel could yet send one.
 func (d device) fault() error {
 	switch {
 	case !d.up:
@@ -52,15 +61,16 @@ func (d device) fault() error {
 	case !d.running:
 		return fmt.Errorf("%s has no carrier", d.Name)
 	case !d.ethernet:
-		return fmt.Errorf("%s is no Ethernet interface", d.Name)
+		return fmt.Errorf("%w %s: it is no Ethernet interface", errCannotSend, d.Name)
 	}
 	return nil
 }
 
 // Interfaces returns the named interfaces of the calling thread's network namespace,
 // in the order of names. Alternative names count too. Its error joins the faults of
-// all names: no such interface (with the names there are), down, loopback or not Ethernet.
-// A missing carrier is no error: it may come later.
+// all names: no such interface (with the names there are), down, loopback, not Ethernet, or
+// part of a bond or team, which takes over what its parts receive and send. A missing
+// carrier is no error: it may come later. Ports of bridges and VRFs are as good as others.
 func Interfaces(names []string) ([]Link, error) {
 	all, err := dump(netlink.LinkList)
 	if err != nil {
@@ -101,6 +111,9 @@ func find(all []netlink.Link, name string) (Link, error) {
 		case !d.up:
 			return Link{}, fmt.Errorf("interface %s is down: switch it on with `ip link set %s up`", name, name)
 		}
+		if bond := bondOf(all, d.Master); bond != "" {
+			return Link{}, fmt.Errorf("interface %s is part of %s: name %s instead", name, bond, bond)
+		}
 		return d.Link, nil
 	}
 	if len(others) == 0 {
@@ -108,6 +121,16 @@ func find(all []netlink.Link, name string) (Link, error) {
 	}
 	slices.Sort(others)
 	return Link{}, fmt.Errorf("no interface %s: this node has %s", name, strings.Join(others, ", "))
+}
+
+// bondOf returns the name of the master with an index if it is a bond or team, else "".
+func bondOf(all []netlink.Link, master int) string {
+	for _, link := range all {
+		if link.Attrs().Index == master && (link.Type() == "bond" || link.Type() == "team") {
+			return link.Attrs().Name
+		}
+	}
+	return ""
 }
 
 // LocalAddresses returns the addresses of all interfaces in the calling thread's

@@ -73,3 +73,32 @@ func TestLocalAddressesAreThoseOfAllInterfaces(t *testing.T) {
 		t.Error("the peer's address counts as local")
 	}
 }
+
+func TestFollowsLinks(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	o := l.watch(neighbour.Options{}, "10.0.0.2", "10.0.1.2", "fd00::2")
+	o.awaitAnyHop("10.0.0.2")
+	o.awaitAnyHop("10.0.1.2")
+	o.awaitAnyHop("fd00::2")
+
+	l.must(l.peer.Netlink().LinkSetDown(l.link(l.peer, "eth0")))
+	o.awaitErr("10.0.0.2", "eth0 has no carrier")
+	o.awaitErr("fd00::2", "eth0 has no carrier")
+	l.must(l.peer.Netlink().LinkSetUp(l.link(l.peer, "eth0")))
+	o.awaitAnyHop("10.0.0.2")
+
+	l.must(l.lb.Netlink().LinkSetDown(l.link(l.lb, "eth0")))
+	o.awaitErr("10.0.0.2", "eth0 is down")
+	l.must(l.lb.Netlink().LinkSetUp(l.link(l.lb, "eth0")))
+	o.awaitAnyHop("10.0.0.2")
+
+	l.must(l.lb.Netlink().LinkSetHardwareAddr(l.link(l.lb, "eth0"), movedMAC))
+	o.awaitHop("10.0.0.2", func(h neighbour.NextHop) bool { return h.SourceMAC == mac(movedMAC) })
+
+	if u := o.last[netip.MustParseAddr("10.0.1.2")]; u.Err != nil {
+		t.Errorf("an address behind eth1 suffered: %v", u.Err)
+	}
+	l.must(l.lb.Netlink().LinkDel(l.link(l.lb, "eth1")))
+	o.awaitErr("10.0.1.2", "no route to 10.0.1.2: eth1 is gone")
+}

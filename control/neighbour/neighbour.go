@@ -1,6 +1,6 @@
 // Package neighbour tells how packets for backend addresses leave this node, and
-// follows every change of that: egress interface, MTU, MAC addresses, gateway and
-// preferred source address.
+// follows every change of that: egress interface, VLAN tags, MTU, MAC addresses,
+// gateway and preferred source address.
 //
 // A Watcher keeps a copy of the kernel's links and neighbours, fed by one netlink
 // socket that subscribes before the first dump. Routes are never copied: the
@@ -23,15 +23,22 @@ import (
 // given up (about three seconds). It never appears in an Update from Updates.
 var ErrPending = errors.New("is being resolved")
 
+// Tag is a VLAN tag; the zero value stands for none.
+type Tag struct {
+	Type uint16 // ethertype: 0x8100 (IEEE 802.1Q) or 0x88a8 (802.1ad)
+	ID   uint16 // 0 to 4094
+}
+
 // NextHop is how a packet for an address leaves this node. Values compare with ==.
 type NextHop struct {
-	Interface string     // name of the egress interface
+	Interface string     // name of the egress interface; where the route names a VLAN, that of the device below it
 	Index     int        // its index
-	MTU       int        // largest IP packet in bytes: the smaller of the route's MTU, if it sets one, and the link's
-	SourceMAC [6]byte    // of the egress interface
+	Tags      [2]Tag     // VLAN tags of the frame, the outer first; zero ones last
+	MTU       int        // largest IP packet in bytes, without tags: the smallest of the route's MTU, if it sets one, and those of all devices on the way
+	SourceMAC [6]byte    // of the interface that the route names, VLAN or not
 	DestMAC   [6]byte    // of the gateway, or of the address itself when it is on-link
 	Gateway   netip.Addr // zero when the address is on-link; may be IPv6 for an IPv4 address
-	Source    netip.Addr // source address the route prefers; zero when the interface has none
+	Source    netip.Addr // source address the route prefers; zero when this node has none that is not link-local IPv6
 }
 
 // Update is the state of one watched address. Exactly one of Hop and Err is set.

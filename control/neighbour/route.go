@@ -13,8 +13,8 @@ import (
 type route struct {
 	key     hopKey     // the neighbour that packets are handed to
 	gateway netip.Addr // zero when on-link
-	source  netip.Addr
-	mtu     int // 0 when the route sets none
+	source  netip.Addr // zero when there is none that others than neighbours can answer
+	mtu     int        // 0 when the route sets none
 }
 
 // errNoRoute is wrapped by the error of lookup when no route matches.
@@ -49,7 +49,11 @@ func lookup(h *netlink.Handle, addr netip.Addr) (route, error) {
 	default:
 		return route{}, fmt.Errorf("%s is no unicast address (route type %d)", addr, r.Type)
 	}
-	result := route{gateway: toAddr(r.Gw), source: toAddr(r.Src)}
+	result := route{gateway: toAddr(r.Gw)}
+	// IPv6 falls back to the interface's link-local address, which routers do not forward.
+	if source := toAddr(r.Src); !source.Is6() || !source.IsLinkLocalUnicast() {
+		result.source = source
+	}
 	if via, ok := r.Via.(*netlink.Via); ok {
 		result.gateway = toAddr(via.Addr)
 	}

@@ -1,10 +1,12 @@
 package neighbour
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -68,13 +70,24 @@ func (t *target) due(n neighbour, now time.Time) bool {
 // ask makes the kernel resolve a missing or failed neighbour, or confirm a stale one,
 // as if there were a packet for it. It returns the state that the entry has from then
 // on; the kernel sends no event for that.
+//
+// NTF_USE takes the permanence from an entry that was made permanent a moment ago, before
+// its event came. So where none was, none may have come. No such guard exists for an entry
+// that turns from failed or stale into permanent in that moment.
 func (t *target) ask(h *netlink.Handle, n neighbour, now time.Time) neighbour {
-	err := h.NeighSet(&netlink.Neigh{
+	use := h.NeighSet
+	if n == (neighbour{}) {
+		use = h.NeighAdd
+	}
+	err := use(&netlink.Neigh{
 		LinkIndex: t.key.index,
 		IP:        t.key.addr.AsSlice(),
 		State:     netlink.NUD_NONE,
 		Flags:     netlink.NTF_USE,
 	})
+	if errors.Is(err, unix.EEXIST) {
+		err = nil // as good as asked: its event is on the way, or it is being resolved already
+	}
 	if n.state == netlink.NUD_STALE {
 		t.paused = now.Add(confirmPause)
 		return n // usable as before, even if err says that it cannot be confirmed now

@@ -1,0 +1,22 @@
+package maps
+
+// Settings are a node's choices that are fixed when the program is loaded.
+type Settings struct {
+	Key            Key
+	Limits         Limits
+	Echo           EchoPolicy
+	VerifyChecksum bool // drop IPv4 packets with a wrong header checksum
+	PassOrphans    bool // hand fragments without a record to the kernel instead of dropping them
+	TooBig         Rate // answers to packets that are too big, of the whole node; zero Interval: unlimited
+	FixedTime      bool // the clock is the one that SetTime sets, for tests and offline runs
+}
+
+// EchoPolicy says what happens to ICMP echo requests to a VIP.
+type EchoPolicy uint8
+
+// Echo policies.
+const (
+	EchoReply EchoPolicy = iota
+	EchoPass             // to the kernel
+	EchoDrop
+)
