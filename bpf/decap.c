@@ -69,7 +69,7 @@ int decap(struct xdp_md *ctx)
 		return XDP_PASS;
 	len = bpf_ntohs(outer->tot_len);
 	if (outer->version != 4 || outer->ihl * 4 != IPV4_HEADER_MIN ||
-	    outer->protocol != IPPROTO_IPIP || outer->frag_off & IPV4_FRAGMENT)
+	    outer->protocol != IPPROTO_IPIP || outer->frag_off & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
 		return XDP_PASS;
 	if (inner->version != 4 || inner->ihl * 4 < IPV4_HEADER_MIN ||
 	    bpf_ntohs(inner->tot_len) + sizeof(*outer) > len ||

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
@@ -35,7 +36,7 @@ var (
 
 const testRunIfindex = 1 // BPF_PROG_TEST_RUN lets packets arrive on lo
 
-var testLimits = maps.Limits{Services: 64, Backends: 256, Slots: 1 << 16}
+var testLimits = maps.Limits{Services: 64, Backends: 256, Slots: 1 << 16, Rules: 64, Fragments: 64, Sources: 64}
 
 // path is a loaded data path, attached to nothing.
 type path struct {
@@ -51,7 +52,7 @@ func newPath(t *testing.T, adjust ...func(*ebpf.CollectionSpec)) *path {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := maps.Specialise(spec, maps.Key{1}, testLimits); err != nil {
+	if err := maps.Specialise(spec, maps.Settings{Key: maps.Key{1}, Limits: testLimits}, maps.AllFeatures()); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range adjust {
@@ -74,6 +75,7 @@ func newPath(t *testing.T, adjust ...func(*ebpf.CollectionSpec)) *path {
 func (p *path) serve(b maps.Backend) {
 	p.Helper()
 	p.must(p.tables.SetBackend(1, b))
+	p.must(p.tables.SetService(0, maps.Service{}))
 	p.must(p.tables.SetSlots(0, []maps.BackendID{1, 1, 1}))
 	p.must(p.tables.SetListeners([]maps.Listener{
 		{VIP: netip.PrefixFrom(vip, 32), First: 80, Last: 80, Protocol: maps.TCP},
@@ -102,18 +104,43 @@ func (p *path) run(frame []byte) (verdict uint32, out []byte) {
 func (p *path) counts() map[bpf.Reason]maps.Counter {
 	counts := map[bpf.Reason]maps.Counter{}
 	for _, r := range bpf.Reasons() {
-		if c := p.tables.ReasonCounter(r); c.Packets > 0 {
-			counts[r] = c
-		}
+		counts[r] = p.tables.ReasonCounter(r)
 	}
 	for id := range testLimits.Backends {
-		c := p.tables.BackendCounter(maps.BackendID(id + 1))
-		if c.Packets > 0 {
-			sum := counts[bpf.ReasonForwarded]
-			counts[bpf.ReasonForwarded] = maps.Counter{Packets: sum.Packets + c.Packets, Bytes: sum.Bytes + c.Bytes}
-		}
+		c, sum := p.tables.BackendCounter(maps.BackendID(id+1)), counts[bpf.ReasonForwarded]
+		counts[bpf.ReasonForwarded] = maps.Counter{Packets: sum.Packets + c.Packets, Bytes: sum.Bytes + c.Bytes}
 	}
 	return counts
+}
+
+// counted runs f and returns what it added to the counters.
+func (p *path) counted(f func()) map[bpf.Reason]maps.Counter {
+	before := p.counts()
+	f()
+	added := map[bpf.Reason]maps.Counter{}
+	for r, after := range p.counts() {
+		if n := after.Packets - before[r].Packets; n > 0 {
+			added[r] = maps.Counter{Packets: n, Bytes: after.Bytes - before[r].Bytes}
+		}
+	}
+	return added
+}
+
+// expect runs a frame and compares verdict, bytes out and what was counted.
+func (p *path) expect(t *testing.T, frame []byte, verdict uint32, want []byte, reason bpf.Reason) {
+	t.Helper()
+	var got uint32
+	var out []byte
+	counted := p.counted(func() { got, out = p.run(frame) })
+	if got != verdict {
+		t.Errorf("verdict %d, want %d", got, verdict)
+	}
+	if diff := cmp.Diff(want, out); diff != "" && verdict != xdpDrop {
+		t.Errorf("bytes out (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[bpf.Reason]maps.Counter{reason: {Packets: 1, Bytes: uint64(len(frame))}}, counted); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
 }
 
 func viaIPIP() maps.Backend {

@@ -4,35 +4,63 @@ package bpf
 
 // Reasons a packet leaves the pipeline: rows of the counters table.
 const (
-	ReasonNone       Reason = 0
-	ReasonForwarded  Reason = 1
-	ReasonNotIpv4    Reason = 2
-	ReasonMalformed  Reason = 3
-	ReasonNotOurs    Reason = 4
-	ReasonNoService  Reason = 5
-	ReasonBadLength  Reason = 6
-	ReasonFragment   Reason = 7
-	ReasonTtlExpired Reason = 8
-	ReasonNoBackend  Reason = 9
-	ReasonNoNextHop  Reason = 10
-	ReasonTooBig     Reason = 11
-	ReasonNoHeadroom Reason = 12
-	ReasonNoEgress   Reason = 13
+	ReasonNone             Reason = 0
+	ReasonForwarded        Reason = 1
+	ReasonNotIp            Reason = 2
+	ReasonMalformed        Reason = 3
+	ReasonNotOurs          Reason = 4
+	ReasonNoService        Reason = 5
+	ReasonExtensionHeaders Reason = 6
+	ReasonBadLength        Reason = 7
+	ReasonBadChecksum      Reason = 8
+	ReasonLand             Reason = 9
+	ReasonMartian          Reason = 10
+	ReasonSourceIsVip      Reason = 11
+	ReasonDeniedByNode     Reason = 12
+	ReasonDenied           Reason = 13
+	ReasonSourceRate       Reason = 14
+	ReasonServiceRate      Reason = 15
+	ReasonFragment         Reason = 16
+	ReasonFragmentUnknown  Reason = 17
+	ReasonEchoReplied      Reason = 18
+	ReasonEchoDropped      Reason = 19
+	ReasonIcmpUnmatched    Reason = 20
+	ReasonTtlExpired       Reason = 21
+	ReasonNoBackend        Reason = 22
+	ReasonNoNextHop        Reason = 23
+	ReasonTooBig           Reason = 24
+	ReasonTooBigAnswered   Reason = 25
+	ReasonNoHeadroom       Reason = 26
+	ReasonNoEgress         Reason = 27
 )
 
 var reasons = [...]reasonInfo{
 	{"none", "abort", "never", "the pipeline ended without a reason: a bug in xlb"},
 	{"forwarded", "emit", "always", "sent to a backend; counted with the backend"},
-	{"not_ipv4", "pass", "always", "not IPv4, such as ARP or IPv6: handed to the kernel"},
-	{"malformed", "pass", "rarely", "no whole IPv4 header where one is announced: handed to the kernel, which drops and counts it"},
+	{"not_ip", "pass", "always", "neither IPv4 nor IPv6, such as ARP, or behind more than two VLAN tags: handed to the kernel"},
+	{"malformed", "pass", "rarely", "no whole IP header where one is announced: handed to the kernel, which drops and counts it"},
 	{"not_ours", "pass", "always", "the destination is no VIP: handed to the kernel"},
 	{"no_service", "pass", "often", "the VIP has no service on that port or protocol: handed to the kernel"},
-	{"bad_length", "drop", "never", "for a VIP, but the IP header claims more bytes than arrived, or too few for its protocol"},
-	{"fragment", "drop", "rarely", "for a VIP, but an IP fragment: its port cannot be known"},
-	{"ttl_expired", "drop", "rarely", "for a service, but its TTL ends here"},
+	{"extension_headers", "pass", "rarely", "for a VIP, with a routing header or too many extension headers: handed to the kernel"},
+	{"bad_length", "drop", "never", "for a VIP, but a header claims more bytes than there are, or too few for its protocol"},
+	{"bad_checksum", "drop", "never", "for a VIP, but the IPv4 header checksum is wrong (option verify_checksum)"},
+	{"land", "drop", "never", "source and destination address are the same"},
+	{"martian", "drop", "never", "the source address can be no host's"},
+	{"source_is_vip", "drop", "never", "the source address is a VIP"},
+	{"denied_by_node", "drop", "rarely", "the source is in the node's deny list"},
+	{"denied", "drop", "rarely", "the service's filter denies the source"},
+	{"source_rate", "drop", "rarely", "the source opens more new connections to the service than its limit"},
+	{"service_rate", "drop", "rarely", "the service gets more packets than its limit"},
+	{"fragment", "drop", "rarely", "for a VIP, but a fragment of something other than TCP or UDP"},
+	{"fragment_unknown", "drop", "rarely", "a later fragment whose first one has not been seen"},
+	{"echo_replied", "tx", "often", "an ICMP echo request to a VIP, answered"},
+	{"echo_dropped", "drop", "often", "an ICMP echo request to a VIP (option icmp.echo: drop)"},
+	{"icmp_unmatched", "drop", "rarely", "an ICMP error to a VIP about no packet of its own"},
+	{"ttl_expired", "drop", "rarely", "for a service, but its TTL or hop limit ends here"},
 	{"no_backend", "drop", "rarely", "the service has no backend that is up"},
 	{"no_next_hop", "drop", "rarely", "the chosen backend's next hop is not resolved"},
-	{"too_big", "drop", "rarely", "longer than the egress MTU once encapsulated"},
+	{"too_big", "drop", "rarely", "longer than the egress MTU once encapsulated; the sender is not told"},
+	{"too_big_answered", "tx", "often", "longer than the egress MTU once encapsulated; the sender is told its path MTU"},
 	{"no_headroom", "drop", "never", "the driver leaves no room in front of the frame for the outer header"},
 	{"no_egress", "drop", "never", "the egress interface is gone from the redirect table"},
 }

@@ -10,10 +10,14 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lib/backend.h"
-#include "lib/maps.h"
+#include "lib/filter.h"
+#include "lib/fragment.h"
+#include "lib/icmp.h"
+#include "lib/mss.h"
 #include "lib/parse.h"
 #include "lib/rewrite.h"
 #include "lib/service.h"
+#include "lib/toobig.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -27,12 +31,27 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline enum verdict pipeline(struct pkt *p)
 {
+	STAGE(parse_link(p));
 	STAGE(parse_ip(p));
 	STAGE(find_vip(p));
+	STAGE(parse_lengths(p));
+	STAGE(check_source(p));
+	STAGE(check_source_vip(p));
+	STAGE(parse_extensions(p));
+	STAGE(check_fragment_end(p));
+	STAGE(check_node_rules(p));
+	STAGE(follow_fragment(p));
+	STAGE(handle_icmp(p));
 	STAGE(parse_ports(p));
 	STAGE(find_service(p));
+	STAGE(check_filter(p));
+	STAGE(check_rates(p));
 	STAGE(check_hop(p));
 	STAGE(choose_backend(p));
+	record_fragment(p);
+	STAGE(check_next_hop(p));
+	STAGE(check_size(p));
+	STAGE(clamp_mss(p));
 	STAGE(rewrite(p));
 	return emit(p);
 }

@@ -14,16 +14,19 @@ import (
 )
 
 type XlbBackend struct {
-	_        structs.HostLayout
-	Forward  XlbForward
-	L2Len    uint8
-	Mtu      uint16
-	Ifindex  uint32
-	Egress   uint32
-	OuterSum uint32
-	L2       [24]uint8
-	Outer    [64]uint8
-	Pad      [24]uint8
+	_          structs.HostLayout
+	Forward    XlbForward
+	L2Len      uint8
+	OuterLen   uint8
+	Flags      uint8
+	Mtu        uint16
+	Egress     uint16
+	Ifindex    uint32
+	OuterSum   uint32
+	L2         [24]uint8
+	Outer      [64]uint8
+	SourceMask uint32
+	Pad        [20]uint8
 }
 
 type XlbCounter struct {
@@ -38,6 +41,8 @@ const (
 	XlbForwardFORWARD_NONE XlbForward = 0
 	XlbForwardFORWARD_L2   XlbForward = 1
 	XlbForwardFORWARD_IPIP XlbForward = 2
+	XlbForwardFORWARD_GRE  XlbForward = 3
+	XlbForwardFORWARD_GUE  XlbForward = 4
 )
 
 type XlbPort struct {
@@ -48,11 +53,86 @@ type XlbPort struct {
 	Service uint32
 }
 
-type XlbService struct {
+type XlbPrefixLengths struct {
+	_  structs.HostLayout
+	V4 [8]uint8
+	V6 [8]uint8
+}
+
+type XlbRange struct {
+	_       structs.HostLayout
+	First   uint16
+	Last    uint16
+	Service uint32
+}
+
+type XlbRate struct {
+	_         structs.HostLayout
+	Interval  uint64
+	Tolerance uint64
+}
+
+type XlbRecord struct {
 	_     structs.HostLayout
-	Table uint64
-	Flags uint32
-	Pad   [13]uint32
+	Tag   uint64
+	Value uint64
+}
+
+type XlbRuleKey struct {
+	_       structs.HostLayout
+	Bits    uint32
+	Service uint32
+	Addr    [4]uint32
+}
+
+type XlbServerId struct {
+	_        structs.HostLayout
+	Id       uint64
+	Backend  uint32
+	Rotation uint8
+	Used     uint8
+	Pad      [2]uint8
+}
+
+type XlbService struct {
+	_          structs.HostLayout
+	Table      uint64
+	SourceMask [4]uint32
+	OtherMask  uint32
+	Flags      uint32
+	Ids        uint32
+	IdMask     uint32
+	Mss        uint16
+	IdLengths  [8]uint8
+	Pad        [14]uint8
+}
+
+type XlbServiceRates struct {
+	_       structs.HostLayout
+	Packets struct {
+		_         structs.HostLayout
+		Interval  uint64
+		Tolerance uint64
+	}
+	NewConnections struct {
+		_         structs.HostLayout
+		Interval  uint64
+		Tolerance uint64
+	}
+	Arrival uint64
+	Pad     [3]uint64
+}
+
+type XlbSharedState struct {
+	_             structs.HostLayout
+	VipTable      uint64
+	Clock         uint64
+	TooBigArrival uint64
+	Lengths       [2]struct {
+		_  structs.HostLayout
+		V4 [8]uint8
+		V6 [8]uint8
+	}
 }
 
 type XlbSlot struct {
@@ -68,26 +148,56 @@ type XlbVip struct {
 	Ports        uint32
 	PortMask     uint32
 	PortSeed     uint32
+	Ranges       uint32
+	TcpRanges    uint16
+	UdpRanges    uint16
+	TcpFragments uint32
+	UdpFragments uint32
+	Family       uint8
+	Length       uint8
+	Pad          [14]uint8
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	XlbMapBackends    = "backends"
-	XlbMapCounters    = "counters"
-	XlbMapEgress      = "egress"
-	XlbMapPorts       = "ports"
-	XlbMapServices    = "services"
-	XlbMapSlots       = "slots"
-	XlbMapVips        = "vips"
-	XlbProgXlb        = "xlb"
-	XlbVarCounterRows = "counter_rows"
-	XlbVarHashKeys    = "hash_keys"
-	XlbVarUseIpip     = "use_ipip"
-	XlbVarUseL2       = "use_l2"
-	XlbVarUseRedirect = "use_redirect"
-	XlbVarVipTable    = "vip_table"
+	XlbMapBackends       = "backends"
+	XlbMapCounters       = "counters"
+	XlbMapEgress         = "egress"
+	XlbMapFragments      = "fragments"
+	XlbMapPorts          = "ports"
+	XlbMapRanges         = "ranges"
+	XlbMapRates          = "rates"
+	XlbMapRules          = "rules"
+	XlbMapServerIds      = "server_ids"
+	XlbMapServices       = "services"
+	XlbMapSlots          = "slots"
+	XlbMapSources        = "sources"
+	XlbMapVips           = "vips"
+	XlbProgXlb           = "xlb"
+	XlbVarCounterRows    = "counter_rows"
+	XlbVarEchoPolicy     = "echo_policy"
+	XlbVarFixedTime      = "fixed_time"
+	XlbVarFragmentMask   = "fragment_mask"
+	XlbVarHashKeys       = "hash_keys"
+	XlbVarPassOrphans    = "pass_orphans"
+	XlbVarSourceMask     = "source_mask"
+	XlbVarState          = "state"
+	XlbVarTooBigRate     = "too_big_rate"
+	XlbVarUseFilters     = "use_filters"
+	XlbVarUseIpv6        = "use_ipv6"
+	XlbVarUseL2          = "use_l2"
+	XlbVarUseMss         = "use_mss"
+	XlbVarUseNodeRules   = "use_node_rules"
+	XlbVarUsePrefixes    = "use_prefixes"
+	XlbVarUseQuic        = "use_quic"
+	XlbVarUseRanges      = "use_ranges"
+	XlbVarUseRates       = "use_rates"
+	XlbVarUseRedirect    = "use_redirect"
+	XlbVarUseTunnel4     = "use_tunnel4"
+	XlbVarUseTunnel6     = "use_tunnel6"
+	XlbVarVerifyChecksum = "verify_checksum"
 )
 
 // LoadXlb returns the embedded CollectionSpec for Xlb.
@@ -139,25 +249,47 @@ type XlbProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XlbMapSpecs struct {
-	Backends *ebpf.MapSpec `ebpf:"backends"`
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Egress   *ebpf.MapSpec `ebpf:"egress"`
-	Ports    *ebpf.MapSpec `ebpf:"ports"`
-	Services *ebpf.MapSpec `ebpf:"services"`
-	Slots    *ebpf.MapSpec `ebpf:"slots"`
-	Vips     *ebpf.MapSpec `ebpf:"vips"`
+	Backends  *ebpf.MapSpec `ebpf:"backends"`
+	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Egress    *ebpf.MapSpec `ebpf:"egress"`
+	Fragments *ebpf.MapSpec `ebpf:"fragments"`
+	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Ranges    *ebpf.MapSpec `ebpf:"ranges"`
+	Rates     *ebpf.MapSpec `ebpf:"rates"`
+	Rules     *ebpf.MapSpec `ebpf:"rules"`
+	ServerIds *ebpf.MapSpec `ebpf:"server_ids"`
+	Services  *ebpf.MapSpec `ebpf:"services"`
+	Slots     *ebpf.MapSpec `ebpf:"slots"`
+	Sources   *ebpf.MapSpec `ebpf:"sources"`
+	Vips      *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // XlbVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XlbVariableSpecs struct {
-	CounterRows *ebpf.VariableSpec `ebpf:"counter_rows"`
-	HashKeys    *ebpf.VariableSpec `ebpf:"hash_keys"`
-	UseIpip     *ebpf.VariableSpec `ebpf:"use_ipip"`
-	UseL2       *ebpf.VariableSpec `ebpf:"use_l2"`
-	UseRedirect *ebpf.VariableSpec `ebpf:"use_redirect"`
-	VipTable    *ebpf.VariableSpec `ebpf:"vip_table"`
+	CounterRows    *ebpf.VariableSpec `ebpf:"counter_rows"`
+	EchoPolicy     *ebpf.VariableSpec `ebpf:"echo_policy"`
+	FixedTime      *ebpf.VariableSpec `ebpf:"fixed_time"`
+	FragmentMask   *ebpf.VariableSpec `ebpf:"fragment_mask"`
+	HashKeys       *ebpf.VariableSpec `ebpf:"hash_keys"`
+	PassOrphans    *ebpf.VariableSpec `ebpf:"pass_orphans"`
+	SourceMask     *ebpf.VariableSpec `ebpf:"source_mask"`
+	State          *ebpf.VariableSpec `ebpf:"state"`
+	TooBigRate     *ebpf.VariableSpec `ebpf:"too_big_rate"`
+	UseFilters     *ebpf.VariableSpec `ebpf:"use_filters"`
+	UseIpv6        *ebpf.VariableSpec `ebpf:"use_ipv6"`
+	UseL2          *ebpf.VariableSpec `ebpf:"use_l2"`
+	UseMss         *ebpf.VariableSpec `ebpf:"use_mss"`
+	UseNodeRules   *ebpf.VariableSpec `ebpf:"use_node_rules"`
+	UsePrefixes    *ebpf.VariableSpec `ebpf:"use_prefixes"`
+	UseQuic        *ebpf.VariableSpec `ebpf:"use_quic"`
+	UseRanges      *ebpf.VariableSpec `ebpf:"use_ranges"`
+	UseRates       *ebpf.VariableSpec `ebpf:"use_rates"`
+	UseRedirect    *ebpf.VariableSpec `ebpf:"use_redirect"`
+	UseTunnel4     *ebpf.VariableSpec `ebpf:"use_tunnel4"`
+	UseTunnel6     *ebpf.VariableSpec `ebpf:"use_tunnel6"`
+	VerifyChecksum *ebpf.VariableSpec `ebpf:"verify_checksum"`
 }
 
 // XlbObjects contains all objects after they have been loaded into the kernel.
@@ -180,13 +312,19 @@ func (o *XlbObjects) Close() error {
 //
 // It can be passed to LoadXlbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XlbMaps struct {
-	Backends *ebpf.Map `ebpf:"backends"`
-	Counters *ebpf.Map `ebpf:"counters"`
-	Egress   *ebpf.Map `ebpf:"egress"`
-	Ports    *ebpf.Map `ebpf:"ports"`
-	Services *ebpf.Map `ebpf:"services"`
-	Slots    *ebpf.Map `ebpf:"slots"`
-	Vips     *ebpf.Map `ebpf:"vips"`
+	Backends  *ebpf.Map `ebpf:"backends"`
+	Counters  *ebpf.Map `ebpf:"counters"`
+	Egress    *ebpf.Map `ebpf:"egress"`
+	Fragments *ebpf.Map `ebpf:"fragments"`
+	Ports     *ebpf.Map `ebpf:"ports"`
+	Ranges    *ebpf.Map `ebpf:"ranges"`
+	Rates     *ebpf.Map `ebpf:"rates"`
+	Rules     *ebpf.Map `ebpf:"rules"`
+	ServerIds *ebpf.Map `ebpf:"server_ids"`
+	Services  *ebpf.Map `ebpf:"services"`
+	Slots     *ebpf.Map `ebpf:"slots"`
+	Sources   *ebpf.Map `ebpf:"sources"`
+	Vips      *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *XlbMaps) Close() error {
@@ -194,9 +332,15 @@ func (m *XlbMaps) Close() error {
 		m.Backends,
 		m.Counters,
 		m.Egress,
+		m.Fragments,
 		m.Ports,
+		m.Ranges,
+		m.Rates,
+		m.Rules,
+		m.ServerIds,
 		m.Services,
 		m.Slots,
+		m.Sources,
 		m.Vips,
 	)
 }
@@ -205,12 +349,28 @@ func (m *XlbMaps) Close() error {
 //
 // It can be passed to LoadXlbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XlbVariables struct {
-	CounterRows *ebpf.Variable `ebpf:"counter_rows"`
-	HashKeys    *ebpf.Variable `ebpf:"hash_keys"`
-	UseIpip     *ebpf.Variable `ebpf:"use_ipip"`
-	UseL2       *ebpf.Variable `ebpf:"use_l2"`
-	UseRedirect *ebpf.Variable `ebpf:"use_redirect"`
-	VipTable    *ebpf.Variable `ebpf:"vip_table"`
+	CounterRows    *ebpf.Variable `ebpf:"counter_rows"`
+	EchoPolicy     *ebpf.Variable `ebpf:"echo_policy"`
+	FixedTime      *ebpf.Variable `ebpf:"fixed_time"`
+	FragmentMask   *ebpf.Variable `ebpf:"fragment_mask"`
+	HashKeys       *ebpf.Variable `ebpf:"hash_keys"`
+	PassOrphans    *ebpf.Variable `ebpf:"pass_orphans"`
+	SourceMask     *ebpf.Variable `ebpf:"source_mask"`
+	State          *ebpf.Variable `ebpf:"state"`
+	TooBigRate     *ebpf.Variable `ebpf:"too_big_rate"`
+	UseFilters     *ebpf.Variable `ebpf:"use_filters"`
+	UseIpv6        *ebpf.Variable `ebpf:"use_ipv6"`
+	UseL2          *ebpf.Variable `ebpf:"use_l2"`
+	UseMss         *ebpf.Variable `ebpf:"use_mss"`
+	UseNodeRules   *ebpf.Variable `ebpf:"use_node_rules"`
+	UsePrefixes    *ebpf.Variable `ebpf:"use_prefixes"`
+	UseQuic        *ebpf.Variable `ebpf:"use_quic"`
+	UseRanges      *ebpf.Variable `ebpf:"use_ranges"`
+	UseRates       *ebpf.Variable `ebpf:"use_rates"`
+	UseRedirect    *ebpf.Variable `ebpf:"use_redirect"`
+	UseTunnel4     *ebpf.Variable `ebpf:"use_tunnel4"`
+	UseTunnel6     *ebpf.Variable `ebpf:"use_tunnel6"`
+	VerifyChecksum *ebpf.Variable `ebpf:"verify_checksum"`
 }
 
 // XlbPrograms contains all programs after they have been loaded into the kernel.

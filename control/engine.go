@@ -16,6 +16,7 @@ import (
 
 // Dataplane is what the engine writes to; maps.Tables is one.
 type Dataplane interface {
+	SetService(maps.ServiceID, maps.Service) error
 	SetListeners([]maps.Listener) error
 	SetBackend(maps.BackendID, maps.Backend) error
 	SetSlots(maps.ServiceID, []maps.BackendID) error
@@ -137,6 +138,9 @@ func (e *Engine) start() error {
 	}
 	e.Neighbours.Watch(addrs)
 	for _, s := range e.services {
+		if err := e.Dataplane.SetService(s.id, maps.Service{}); err != nil {
+			return fmt.Errorf("add service %s: %w", s.cfg, err)
+		}
 		if s.cfg.Health == nil {
 			continue
 		}

@@ -11,21 +11,12 @@ import (
 	"github.com/xlb-project/xlb/maps"
 )
 
-// Features are the parts of the program that a configuration uses; the rest is
-// removed when it is loaded.
-type Features struct {
-	L2       bool
-	IPIP     bool
-	Redirect bool // packets may leave by another interface than they came in on
-}
-
 // Options say what is loaded and where it is attached.
 type Options struct {
 	Interfaces []string // attached in this order; their position is their egress number
 	Mode       Mode
-	Key        maps.Key
-	Limits     maps.Limits
-	Features   Features
+	Settings   maps.Settings
+	Features   maps.Features
 }
 
 // Dataplane is a loaded program with its tables. Attach puts it to work.
@@ -44,17 +35,8 @@ func Load(opts Options) (*Dataplane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read embedded program: %w", err)
 	}
-	if err := maps.Specialise(spec, opts.Key, opts.Limits); err != nil {
+	if err := maps.Specialise(spec, opts.Settings, opts.Features); err != nil {
 		return nil, fmt.Errorf("specialise program: %w", err)
-	}
-	for name, use := range map[string]bool{
-		bpf.XlbVarUseL2:       opts.Features.L2,
-		bpf.XlbVarUseIpip:     opts.Features.IPIP,
-		bpf.XlbVarUseRedirect: opts.Features.Redirect,
-	} {
-		if err := spec.Variables[name].Set(use); err != nil {
-			return nil, fmt.Errorf("specialise program: set %s: %w", name, err)
-		}
 	}
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/xlb-project/xlb/testenv"
 )
 
-var limits = maps.Limits{Services: 4, Backends: 16, Slots: 1024}
+var limits = maps.Limits{Services: 4, Backends: 16, Slots: 1024, Rules: 16, Fragments: 16, Sources: 16}
 
 // inNamespace runs f where eth0 and eth1 are veths of the given MTU, with peers elsewhere.
 func inNamespace(t *testing.T, mtu int, f func()) {
@@ -39,7 +39,7 @@ func inNamespace(t *testing.T, mtu int, f func()) {
 
 func load(t *testing.T, opts Options) *Dataplane {
 	t.Helper()
-	opts.Limits = limits
+	opts.Settings.Limits = limits
 	d, err := Load(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func attachedTo(t *testing.T, name string) uint32 {
 func TestAttachPutsTheProgramOnAllInterfacesAndCloseTakesItOff(t *testing.T) {
 	for _, mode := range []Mode{Native, Generic} {
 		inNamespace(t, 1500, func() {
-			d := load(t, Options{Interfaces: []string{"eth0", "eth1"}, Mode: mode, Features: Features{L2: true, Redirect: true}})
+			d := load(t, Options{Interfaces: []string{"eth0", "eth1"}, Mode: mode, Features: maps.Features{L2: true, Redirect: true}})
 			if err := d.Attach(); err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +120,7 @@ func TestAttachNeverReplacesAnotherProgram(t *testing.T) {
 	for _, how := range []string{"by link", "by netlink"} {
 		t.Run(how, func(t *testing.T) {
 			inNamespace(t, 1500, func() {
-				other, err := Load(Options{Limits: limits})
+				other, err := Load(Options{Settings: maps.Settings{Limits: limits}})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -71,12 +71,36 @@ type Backend struct {
 
 const (
 	etherTypeIPv4 = 0x0800
-	protocolIPIP  = 4
+	etherTypeIPv6 = 0x86dd
+	protocolIPv4  = 4
+	protocolIPv6  = 41
+	protocolUDP   = 17
+	protocolGRE   = 47
 	outerTTL      = 64
 	dontFragment  = 0x4000
 	ipv4Header    = 20
-	ethernet      = 14
+	ipv6Header    = 40
+	udpHeader     = 8
 )
+
+// Flags of bpf/lib/types.h, enum backend_flags.
+const (
+	flagOuter6   = 1
+	flagChecksum = 2
+	flagVary     = 4
+	flagUp       = 8
+)
+
+// overhead is what a tunnel adds behind the outer IP header, in bytes.
+func (f Forward) overhead() int {
+	switch f {
+	case GRE:
+		return 4
+	case GUE:
+		return udpHeader + 4
+	}
+	return 0
+}
 
 // row computes the header templates.
 func (b Backend) row() (bpf.XlbBackend, error) {
@@ -85,47 +109,102 @@ func (b Backend) row() (bpf.XlbBackend, error) {
 	}
 	row := bpf.XlbBackend{
 		Forward: bpf.XlbForward(b.Forward),
-		L2Len:   ethernet,
 		Mtu:     uint16(min(b.MTU, math.MaxUint16)),
+		Egress:  uint16(b.Egress),
 		Ifindex: uint32(b.Ifindex),
-		Egress:  b.Egress,
 	}
-	copy(row.L2[0:], b.DestMAC[:])
-	copy(row.L2[6:], b.SourceMAC[:])
-	binary.BigEndian.PutUint16(row.L2[12:], etherTypeIPv4)
+	if b.Up {
+		row.Flags |= flagUp
+	}
 	switch b.Forward {
 	case L2:
+		b.link(&row, b.IPv6)
 		return row, nil
-	case IPIP:
-		if !b.Source.Is4() || !b.Dest.Is4() {
-			return bpf.XlbBackend{}, fmt.Errorf("an ipip backend needs IPv4 addresses for its tunnel, not %s to %s", b.Source, b.Dest)
+	case IPIP, GRE, GUE:
+		if !b.Source.IsValid() || b.Source.Is4() != b.Dest.Is4() {
+			return bpf.XlbBackend{}, fmt.Errorf("a %s backend needs two outer addresses of one family, not %s to %s", b.Forward, b.Source, b.Dest)
 		}
-		outer := row.Outer[:ipv4Header]
-		outer[0] = 0x45
-		binary.BigEndian.PutUint16(outer[6:], dontFragment)
-		outer[8], outer[9] = outerTTL, protocolIPIP
-		src, dst := b.Source.As4(), b.Dest.As4()
-		copy(outer[12:], src[:])
-		copy(outer[16:], dst[:])
-		for i := 0; i < ipv4Header; i += 2 { // in memory order, as the data path adds
-			row.OuterSum += uint32(binary.NativeEndian.Uint16(outer[i:]))
-		}
+		b.link(&row, b.Dest.Is6())
+		b.outer(&row)
 		return row, nil
 	}
 	return bpf.XlbBackend{}, fmt.Errorf("unknown forwarding mode %d", b.Forward)
 }
 
-func backendFromRow(row *bpf.XlbBackend) Backend {
-	b := Backend{Forward: Forward(row.Forward)}
-	if b.Forward == Unresolved {
-		return b
+// link writes the Ethernet header and its tags.
+func (b Backend) link(row *bpf.XlbBackend, ipv6 bool) {
+	copy(row.L2[0:], b.DestMAC[:])
+	copy(row.L2[6:], b.SourceMAC[:])
+	at := 12
+	for _, tag := range b.Tags {
+		if tag.Type != 0 {
+			binary.BigEndian.PutUint16(row.L2[at:], tag.Type)
+			binary.BigEndian.PutUint16(row.L2[at+2:], tag.ID)
+			at += 4
+		}
 	}
-	b.Ifindex, b.Egress, b.MTU = int(row.Ifindex), row.Egress, int(row.Mtu)
-	copy(b.DestMAC[:], row.L2[0:])
-	copy(b.SourceMAC[:], row.L2[6:])
-	if b.Forward == IPIP {
-		b.Source = netip.AddrFrom4([4]byte(row.Outer[12:16]))
-		b.Dest = netip.AddrFrom4([4]byte(row.Outer[16:20]))
+	binary.BigEndian.PutUint16(row.L2[at:], etherType(ipv6))
+	row.L2Len = uint8(at + 2)
+}
+
+func etherType(ipv6 bool) uint16 {
+	if ipv6 {
+		return etherTypeIPv6
 	}
-	return b
+	return etherTypeIPv4
+}
+
+// outer writes the outer IP header and what follows it up to the client's packet.
+func (b Backend) outer(row *bpf.XlbBackend) {
+	inner := uint8(protocolIPv4)
+	if b.IPv6 {
+		inner = protocolIPv6
+	}
+	proto := map[Forward]uint8{IPIP: inner, GRE: protocolGRE, GUE: protocolUDP}[b.Forward]
+	header := ipv4Header
+	if b.Dest.Is6() {
+		header = ipv6Header
+		row.Flags |= flagOuter6
+		b.outer6(row.Outer[:], proto)
+	} else {
+		b.outer4(row.Outer[:], proto)
+		for i := 0; i < ipv4Header; i += 2 { // in memory order, as the data path adds
+			row.OuterSum += uint32(binary.NativeEndian.Uint16(row.Outer[i:]))
+		}
+	}
+	row.OuterLen = uint8(header + b.Forward.overhead())
+	rest := row.Outer[header:]
+	switch b.Forward {
+	case GRE:
+		binary.BigEndian.PutUint16(rest[2:], etherType(b.IPv6))
+	case GUE:
+		binary.BigEndian.PutUint16(rest[2:], b.Port)
+		rest[udpHeader+1] = inner
+	}
+	if b.SourceBits > 0 {
+		row.Flags |= flagVary
+		var mask [4]byte
+		binary.BigEndian.PutUint32(mask[:], uint32(1<<min(b.SourceBits, 32)-1))
+		row.SourceMask = binary.NativeEndian.Uint32(mask[:])
+	}
+	if b.Checksum && b.Forward == GUE && b.Dest.Is6() {
+		row.Flags |= flagChecksum
+	}
+}
+
+func (b Backend) outer4(h []byte, proto uint8) {
+	h[0] = 0x45
+	binary.BigEndian.PutUint16(h[6:], dontFragment)
+	h[8], h[9] = outerTTL, proto
+	src, dst := b.Source.As4(), b.Dest.As4()
+	copy(h[12:], src[:])
+	copy(h[16:], dst[:])
+}
+
+func (b Backend) outer6(h []byte, proto uint8) {
+	h[0] = 0x60
+	h[6], h[7] = proto, outerTTL
+	src, dst := b.Source.As16(), b.Dest.As16()
+	copy(h[8:], src[:])
+	copy(h[24:], dst[:])
 }

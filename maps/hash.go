@@ -40,16 +40,23 @@ func (k Key) constants() [hashKeys]uint64 {
 	return out
 }
 
-const hashKeys = 8
+// hashKeys is HASH_KEYS of bpf/lib/config.h.
+const hashKeys = 13
 
-// FlowHash computes for an IPv4 flow what the data path computes; see
-// hash_flow4 in bpf/lib/hash.h. Its high half picks the slot, see [Slot].
+// FlowHash computes for a flow what the data path computes with affinity by
+// flow; see docs/DATAPATH.md section 12. Its high half picks the slot, see [Slot].
 func FlowHash(key Key, src, dst netip.AddrPort, proto Protocol) uint64 {
 	k := key.constants()
-	s, d := src.Addr().As4(), dst.Addr().As4()
-	ports := uint64(bits.ReverseBytes16(dst.Port()))<<16 | uint64(bits.ReverseBytes16(src.Port()))
-	return mix64(k[0] + k[1]*uint64(binary.LittleEndian.Uint32(s[:])) + k[2]*uint64(binary.LittleEndian.Uint32(d[:])) +
-		k[3]*ports + k[4]*uint64(proto))
+	ports := uint64(wirePort(dst.Port()))<<16 | uint64(wirePort(src.Port()))
+	sum := k[0] + k[3]*ports + k[4]*uint64(proto)
+	s, d := addrWords(src.Addr()), addrWords(dst.Addr())
+	if src.Addr().Unmap().Is4() {
+		return mix64(sum + k[1]*uint64(s[3]) + k[2]*uint64(d[3]))
+	}
+	for i := range s {
+		sum += k[5+i]*uint64(s[i]) + k[9+i]*uint64(d[i])
+	}
+	return mix64(sum)
 }
 
 // Slot maps a flow hash to one of size slots.
@@ -66,13 +73,26 @@ func mix64(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// hashVIP computes hash_vip4 of bpf/lib/hash.h.
-func hashVIP(words [4]uint32) uint64 {
-	h := uint64(words[3]) * 0x9e3779b97f4a7c15
-	return h ^ h>>29
+// hashVIP4 and hashVIP6 compute hash_vip4 and hash_vip6 of bpf/lib/hash.h.
+func hashVIP4(words [4]uint32, length uint8) uint64 {
+	h := (uint64(bits.ReverseBytes32(words[3])) | uint64(length)<<32) * vipMultiplier
+	return h ^ h>>32
 }
 
-// addrWords returns an address as four words in wire order, IPv4 as ::ffff:a.b.c.d.
+func hashVIP6(words [4]uint32, length uint8) uint64 {
+	high := uint64(bits.ReverseBytes32(words[0]))<<32 | uint64(bits.ReverseBytes32(words[1]))
+	low := uint64(bits.ReverseBytes32(words[2]))<<32 | uint64(bits.ReverseBytes32(words[3]))
+	h := high*vipMultiplierHigh + low*vipMultiplier + uint64(length)*vipMultiplierLength
+	return h ^ h>>32
+}
+
+const (
+	vipMultiplier       = 0x9e3779b97f4a7c15
+	vipMultiplierHigh   = 0xc2b2ae3d27d4eb4f
+	vipMultiplierLength = 0x165667b19e3779f9
+)
+
+// addrWords returns an address as four words as they lie on the wire, IPv4 as ::ffff:a.b.c.d.
 func addrWords(a netip.Addr) [4]uint32 {
 	b := a.As16()
 	var w [4]uint32

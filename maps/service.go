@@ -11,6 +11,8 @@ type ServiceID uint32
 // Service is how a service's packets are treated, beside its slots and lists.
 // The zero Service hashes by flow and filters nothing.
 type Service struct {
+	IPv6 bool // its VIPs are IPv6
+
 	// BySource hashes by the source address alone, of which SourceBits count
 	// (0 to 32 for IPv4, to 128 for IPv6).
 	BySource   bool

@@ -5,23 +5,24 @@ import (
 	"slices"
 )
 
-// slab hands out regions of the slots table. A released region may still be
+// slab hands out regions of a table. A released region may still be
 // read by a packet under way, so it is reused only after a grace period, and
 // that is waited for only when nothing else fits.
 type slab struct {
 	free    []region // sorted by offset, never adjacent
 	retired []region
 	total   int
+	limit   string // the setting that says how large it is
 	grace   func() error
 }
 
 type region struct{ offset, size int }
 
-func newSlab(size int, grace func() error) *slab {
-	return &slab{free: []region{{0, size}}, total: size, grace: grace}
+func newSlab(size int, limit string, grace func() error) *slab {
+	return &slab{free: []region{{0, size}}, total: size, limit: limit, grace: grace}
 }
 
-// allocate returns the offset of size free slots.
+// allocate returns the offset of size free rows.
 func (s *slab) allocate(size int) (int, error) {
 	if offset, ok := s.take(size); ok {
 		return offset, nil
@@ -42,7 +43,7 @@ func (s *slab) allocate(size int) (int, error) {
 	for _, r := range s.free {
 		largest = max(largest, r.size)
 	}
-	return 0, fmt.Errorf("no room for a table of %d slots: of %d the largest free piece has %d; raise limits.slots", size, s.total, largest)
+	return 0, fmt.Errorf("no room for a table of %d rows: of %d the largest free piece has %d; raise %s", size, s.total, largest, s.limit)
 }
 
 // take cuts the first free region that is large enough.

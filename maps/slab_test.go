@@ -13,7 +13,7 @@ func TestSlabNeverGivesOutWhatIsInUseOrWithinItsGracePeriod(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const total = 1000
 		busy := [total]string{}
-		s := newSlab(total, func() error {
+		s := newSlab(total, "limits.slots", func() error {
 			for i := range busy {
 				if busy[i] == "retired" {
 					busy[i] = ""
@@ -70,7 +70,7 @@ func longestFree(busy []string) int {
 }
 
 func TestFullSlabSaysWhatToRaise(t *testing.T) {
-	s := newSlab(100, Grace)
+	s := newSlab(100, "limits.slots", Grace)
 	if _, err := s.allocate(101); err == nil || !strings.Contains(err.Error(), "raise limits.slots") {
 		t.Errorf("error %v, want one that says what to raise", err)
 	}

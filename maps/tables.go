@@ -3,82 +3,58 @@ package maps
 import (
 	"errors"
 	"fmt"
-	"math/bits"
+	"net/netip"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/xlb-project/xlb/bpf"
 )
 
-// Limits are the sizes of the data path's tables, fixed when it is loaded.
-type Limits struct {
-	Services int // services, and VIPs
-	Backends int // backends over all services
-	Slots    int // slots over all services' tables; an update needs room for a second copy
-}
-
-// VIPs and ports are kept twice, to switch between; a perfect hash wants half
-// its rows free, and a VIP's ports spread over more rows than they fill.
-func (l Limits) vipRows() int  { return 1 << bits.Len(uint(2*l.Services-1)) }
-func (l Limits) portRows() int { return max(4*l.Services, maxPortRows) }
-
-func (l Limits) counterRows() int { return counterReasons + l.Backends + 1 }
-
-// counterReasons is COUNTER_REASONS of bpf/lib/types.h: the rows before the backends'.
-const counterReasons = 64
-
 // stateMap is the section of the data path's switch words.
 const stateMap = ".data.state"
-
-// Specialise sets a program's table sizes and constants before it is loaded.
-func Specialise(spec *ebpf.CollectionSpec, key Key, limits Limits) error {
-	cpus, err := ebpf.PossibleCPU()
-	if err != nil {
-		return fmt.Errorf("count CPUs: %w", err)
-	}
-	for name, rows := range map[string]int{
-		bpf.XlbMapVips:     2 * limits.vipRows(),
-		bpf.XlbMapPorts:    2 * limits.portRows(),
-		bpf.XlbMapServices: limits.Services,
-		bpf.XlbMapSlots:    limits.Slots,
-		bpf.XlbMapBackends: limits.Backends + 1,
-		bpf.XlbMapCounters: cpus * limits.counterRows(),
-	} {
-		spec.Maps[name].MaxEntries = uint32(rows)
-	}
-	return errors.Join(
-		spec.Variables[bpf.XlbVarHashKeys].Set(key.constants()),
-		spec.Variables[bpf.XlbVarCounterRows].Set(uint32(limits.counterRows())),
-	)
-}
 
 // Tables are the data path's tables, open for reading and writing. One
 // goroutine writes; counters may be read from any.
 type Tables struct {
-	vips     view[bpf.XlbVip]
-	ports    view[bpf.XlbPort]
-	services view[bpf.XlbService]
-	slots    view[bpf.XlbSlot]
-	backends view[bpf.XlbBackend]
-	counters view[bpf.XlbCounter]
-	state    view[uint64]
+	vips      view[bpf.XlbVip]
+	ports     view[bpf.XlbPort]
+	ranges    view[bpf.XlbRange]
+	services  view[bpf.XlbService]
+	rates     view[bpf.XlbServiceRates]
+	serverIDs view[bpf.XlbServerId]
+	slots     view[bpf.XlbSlot]
+	backends  view[bpf.XlbBackend]
+	counters  view[bpf.XlbCounter]
+	fragments view[bpf.XlbRecord]
+	sources   view[bpf.XlbRecord]
+	state     view[bpf.XlbSharedState]
 
-	slab        *slab
+	rules      *ebpf.Map
+	rulesKnown map[uint32]map[netip.Prefix]bool // what `rules` holds, by service
+
+	slab        *slab // of slots
+	idSlab      *slab // of server IDs
 	counterRows int
 	cpus        int
 }
 
 // Open maps the tables of a freshly loaded program.
 func Open(coll map[string]*ebpf.Map) (*Tables, error) {
-	t := &Tables{}
+	t := &Tables{rules: coll[bpf.XlbMapRules], rulesKnown: map[uint32]map[netip.Prefix]bool{}}
 	err := errors.Join(
 		open(coll, bpf.XlbMapVips, &t.vips),
 		open(coll, bpf.XlbMapPorts, &t.ports),
+		open(coll, bpf.XlbMapRanges, &t.ranges),
 		open(coll, bpf.XlbMapServices, &t.services),
+		open(coll, bpf.XlbMapRates, &t.rates),
+		open(coll, bpf.XlbMapServerIds, &t.serverIDs),
 		open(coll, bpf.XlbMapSlots, &t.slots),
 		open(coll, bpf.XlbMapBackends, &t.backends),
 		open(coll, bpf.XlbMapCounters, &t.counters),
+		open(coll, bpf.XlbMapFragments, &t.fragments),
+		open(coll, bpf.XlbMapSources, &t.sources),
 		open(coll, stateMap, &t.state),
 	)
 	if err != nil {
@@ -88,7 +64,8 @@ func Open(coll map[string]*ebpf.Map) (*Tables, error) {
 		return nil, errors.Join(fmt.Errorf("count CPUs: %w", err), t.Close())
 	}
 	t.counterRows = len(t.counters.rows) / t.cpus
-	t.slab = newSlab(len(t.slots.rows), Grace)
+	t.slab = newSlab(len(t.slots.rows), "limits.slots", Grace)
+	t.idSlab = newSlab(len(t.serverIDs.rows), "limits.backends", Grace)
 	return t, nil
 }
 
@@ -104,35 +81,121 @@ func open[T any](coll map[string]*ebpf.Map, name string, v *view[T]) error {
 
 // Close unmaps the tables. Packets go on using them.
 func (t *Tables) Close() error {
-	return errors.Join(t.vips.close(), t.ports.close(), t.services.close(), t.slots.close(),
-		t.backends.close(), t.counters.close(), t.state.close())
+	return errors.Join(t.vips.close(), t.ports.close(), t.ranges.close(), t.services.close(), t.rates.close(), t.serverIDs.close(),
+		t.slots.close(), t.backends.close(), t.counters.close(), t.fragments.close(), t.sources.close(), t.state.close())
 }
 
+// SetTime sets the clock of a program whose time is fixed, in ns.
+func (t *Tables) SetTime(now uint64) { atomic.StoreUint64(&t.state.rows[0].Clock, now) }
+
 // SetListeners replaces the set of addresses and ports that are xlb's. Packets
-// see the old set or the new one, never a mixture. On an error nothing changes.
+// see the old set or the new one, never a mixture. The services' settings must be
+// known: which of them own fragments depends on their affinity. On an error
+// nothing changes.
 func (t *Tables) SetListeners(listeners []Listener) error {
-	vipHalf, portHalf := len(t.vips.rows)/2, len(t.ports.rows)/2
+	half := bounds{len(t.vips.rows) / 2, len(t.ports.rows) / 2, len(t.ranges.rows) / 2}
 	for _, l := range listeners {
 		if int(l.Service) >= len(t.services.rows) {
 			return fmt.Errorf("add listener %s: service number %d is past limits.services (%d)", l, l.Service, len(t.services.rows))
 		}
 	}
-	table, err := buildVIPTable(listeners, vipHalf, portHalf)
+	table, err := buildVIPTable(listeners, func(s ServiceID) bool { return t.services.rows[s].OtherMask == 0 }, half)
 	if err != nil {
 		return fmt.Errorf("lay out %d listeners: %w", len(listeners), err)
 	}
-	firstVIP, firstPort := 0, 0
-	if uint32(t.state.rows[0]) == 0 && t.state.rows[0] != 0 {
-		firstVIP, firstPort = vipHalf, portHalf
+	var first bounds
+	state, lengths := &t.state.rows[0], 0
+	if uint32(state.VipTable) == 0 && state.VipTable != 0 {
+		first, lengths = half, 1
 	}
 	for i := range table.vips {
-		table.vips[i].Ports += uint32(firstPort)
+		table.vips[i].Ports += uint32(first.ports)
+		table.vips[i].Ranges += uint32(first.ranges)
 	}
-	copy(t.vips.rows[firstVIP:], table.vips)
-	copy(t.ports.rows[firstPort:], table.ports)
-	atomic.StoreUint64(&t.state.rows[0], word(firstVIP, len(table.vips)-1))
+	copy(t.vips.rows[first.vips:], table.vips)
+	copy(t.ports.rows[first.ports:], table.ports)
+	copy(t.ranges.rows[first.ranges:], table.ranges)
+	state.Lengths[lengths] = table.lengths
+	atomic.StoreUint64(&state.VipTable, word(first.vips, len(table.vips)-1))
 	return Grace() // the other half is spare from here on
 }
+
+// SetService writes how a service's packets are treated. Rules that it needs must
+// be there before.
+func (t *Tables) SetService(id ServiceID, s Service) error {
+	if int(id) >= len(t.services.rows) {
+		return fmt.Errorf("write service %d: past limits.services (%d)", id, len(t.services.rows))
+	}
+	if rates := s.rates(); int(id) < len(t.rates.rows) {
+		rates.Arrival = t.rates.rows[id].Arrival
+		storeWords(&t.rates.rows[id], &rates)
+	}
+	row, old := s.row(), &t.services.rows[id]
+	row.Table, row.Ids, row.IdMask = old.Table, old.Ids, old.IdMask
+	storeWords(old, &row)
+	return nil
+}
+
+// SetServerIDs replaces the server IDs of a service with QUIC routing. Packets see
+// the old set or the new one.
+func (t *Tables) SetServerIDs(id ServiceID, lengths ServerIDLengths, ids []ServerID) error {
+	block, err := serverIDBlock(lengths, ids)
+	if err != nil {
+		return fmt.Errorf("write server IDs of service %d: %w", id, err)
+	}
+	offset, err := t.idSlab.allocate(len(block))
+	if err != nil {
+		return fmt.Errorf("write server IDs of service %d: %w", id, err)
+	}
+	copy(t.serverIDs.rows[offset:], block)
+	row := &t.services.rows[id]
+	old := atomic.SwapUint64((*uint64)(unsafe.Pointer(&row.Ids)), word(offset, len(block)-2))
+	if first, mask := split(old); old != 0 {
+		t.idSlab.retire(first, mask+2)
+	}
+	return nil
+}
+
+// NodeRules stands for the node's own deny list where a service is asked for.
+const NodeRules ServiceID = 0xffffffff
+
+// SetRules replaces the rules of a service's filter, or of the node. New ones are
+// there before old ones go, so that no source slips through in between; packets
+// may see some of both. On an error the rules are those before or some more.
+func (t *Tables) SetRules(id ServiceID, list []Rule) error {
+	old, want := t.rulesKnown[uint32(id)], map[netip.Prefix]bool{}
+	for _, r := range list {
+		want[r.Source.Masked()] = r.Allow
+	}
+	for source, allow := range want {
+		if was, ok := old[source]; ok && was == allow {
+			continue
+		}
+		value := uint32(ruleDeny)
+		if allow {
+			value = ruleAllow
+		}
+		if err := t.rules.Put(ruleKey(uint32(id), source), value); err != nil {
+			return fmt.Errorf("add rule for %s: %w: is limits.rules large enough?", source, err)
+		}
+	}
+	for source := range old {
+		if _, ok := want[source]; ok {
+			continue
+		}
+		if err := t.rules.Delete(ruleKey(uint32(id), source)); err != nil {
+			return fmt.Errorf("remove rule for %s: %w", source, err)
+		}
+	}
+	t.rulesKnown[uint32(id)] = want
+	return nil
+}
+
+// RULE_DENY and RULE_ALLOW of bpf/lib/types.h.
+const (
+	ruleDeny  = 1
+	ruleAllow = 2
+)
 
 // SetBackend writes a backend's row. Where it is in use already, each 8-byte
 // word changes at once, which makes a new neighbour's MAC one step; a packet
@@ -148,9 +211,6 @@ func (t *Tables) SetBackend(id BackendID, b Backend) error {
 	storeWords(&t.backends.rows[id], &row)
 	return nil
 }
-
-// Backend reads a backend's row.
-func (t *Tables) Backend(id BackendID) Backend { return backendFromRow(&t.backends.rows[id]) }
 
 // SetSlots gives a service a new slot table: owners[i] is the backend of slot i,
 // 0 for nobody. It is written beside the old one and switched in one store. No

@@ -18,7 +18,7 @@ func newTables(t *testing.T, limits Limits) *Tables {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Specialise(spec, Key{}, limits); err != nil {
+	if err := Specialise(spec, Settings{Limits: limits}, AllFeatures()); err != nil {
 		t.Fatal(err)
 	}
 	coll, err := ebpf.NewCollection(spec)

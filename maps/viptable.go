@@ -9,63 +9,85 @@ import (
 	"github.com/xlb-project/xlb/bpf"
 )
 
-func (l Listener) String() string {
-	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(l.VIP.Addr(), l.First), l.Protocol)
-}
-
-// vipTable is the content of one half of `vips` and `ports`.
+// vipTable is the content of one half of `vips`, `ports` and `ranges`, with rows
+// of the latter numbered from 0.
 type vipTable struct {
-	vips  []bpf.XlbVip  // 2^n rows
-	ports []bpf.XlbPort // port rows that vips name, numbered from 0
+	vips    []bpf.XlbVip // 2^n rows
+	ports   []bpf.XlbPort
+	ranges  []bpf.XlbRange
+	lengths bpf.XlbPrefixLengths
 }
 
-// buildVIPTable lays out listeners so that each lookup of a VIP takes at most
-// two probes, mostly one, and each lookup of a port exactly one. maxRows bounds
-// the VIP rows (a power of two), maxPorts the port rows.
+// bounds are the rows that one half has.
+type bounds struct{ vips, ports, ranges int }
+
+// vipKey is what a VIP is found by: a masked address, its bits of 128, its family.
+type vipKey struct {
+	words  [4]uint32
+	length uint8
+	family uint8
+}
+
+func keyOf(vip netip.Prefix) vipKey {
+	if vip.Addr().Is4() {
+		return vipKey{addrWords(vip.Addr()), uint8(96 + vip.Bits()), 4}
+	}
+	return vipKey{addrWords(vip.Addr()), uint8(vip.Bits()), 6}
+}
+
+func (k vipKey) hash() uint64 {
+	if k.family == 4 {
+		return hashVIP4(k.words, k.length)
+	}
+	return hashVIP6(k.words, k.length)
+}
+
+// buildVIPTable lays out listeners so that each probe for a VIP takes at most
+// two rows, mostly one, and each lookup of a single port exactly one.
 //
 // The scheme is hash, displace and compress (Belazzougui, Botelho, Dietzfelbinger:
 // "Hash, displace, and compress", ESA 2009), with the displacements kept in the
 // rows themselves.
-func buildVIPTable(listeners []Listener, maxRows, maxPorts int) (*vipTable, error) {
-	byAddr := map[[4]uint32][]Listener{}
-	for _, l := range listeners {
-		words := addrWords(l.VIP.Addr())
-		byAddr[words] = append(byAddr[words], l)
+func buildVIPTable(listeners []Listener, bySource func(ServiceID) bool, room bounds) (*vipTable, error) {
+	vips := resolve(listeners)
+	keys := make([]vipKey, len(vips))
+	for i, v := range vips {
+		keys[i] = keyOf(v.vip)
 	}
-	addrs := make([][4]uint32, 0, len(byAddr))
-	for words := range byAddr {
-		addrs = append(addrs, words)
-	}
-	slices.SortFunc(addrs, func(a, b [4]uint32) int { return slices.Compare(a[:], b[:]) })
-
-	rows := max(2, 1<<bits.Len(uint(2*len(addrs)-1)))
-	for ; rows <= maxRows; rows *= 2 {
-		if vips, ok := displace(addrs, rows); ok {
-			t := &vipTable{vips: vips}
-			if err := t.addPorts(byAddr, maxPorts); err != nil {
+	for rows := max(2, 1<<bits.Len(uint(2*len(keys)-1))); rows <= room.vips; rows *= 2 {
+		placed, rowOf, ok := displace(keys, rows)
+		if !ok {
+			continue
+		}
+		t := &vipTable{vips: placed}
+		if err := t.addLengths(vips); err != nil {
+			return nil, err
+		}
+		for i, v := range vips {
+			if err := t.addListeners(rowOf[i], v, bySource, room); err != nil {
 				return nil, err
 			}
-			return t, nil
 		}
+		return t, nil
 	}
-	return nil, fmt.Errorf("no room for %d VIPs in %d rows: raise limits.services", len(addrs), maxRows)
+	return nil, fmt.Errorf("no room for %d VIPs in %d rows: raise limits.services", len(keys), room.vips)
 }
 
 // maxDisplacement bounds the search; past it the table is doubled.
 const maxDisplacement = 1 << 16
 
-// displace places every address in a row of its own, or reports that rows are
-// too few. The fullest buckets go first, while most rows are free.
-func displace(addrs [][4]uint32, rows int) ([]bpf.XlbVip, bool) {
+// displace places every key in a row of its own, or reports that rows are too
+// few. The fullest buckets go first, while most rows are free.
+func displace(keys []vipKey, rows int) (vips []bpf.XlbVip, rowOf []int, ok bool) {
 	mask := uint64(rows - 1)
-	buckets := make([][][4]uint32, rows)
-	order := make([]int, 0, len(addrs))
-	for _, a := range addrs {
-		b := int(hashVIP(a) & mask)
+	buckets := make([][]int, rows)
+	var order []int
+	for i, k := range keys {
+		b := int(k.hash() & mask)
 		if len(buckets[b]) == 0 {
 			order = append(order, b)
 		}
-		buckets[b] = append(buckets[b], a)
+		buckets[b] = append(buckets[b], i)
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		if d := len(buckets[b]) - len(buckets[a]); d != 0 {
@@ -73,31 +95,30 @@ func displace(addrs [][4]uint32, rows int) ([]bpf.XlbVip, bool) {
 		}
 		return a - b
 	})
-
-	vips := make([]bpf.XlbVip, rows)
-	used := make([]bool, rows)
+	vips, rowOf = make([]bpf.XlbVip, rows), make([]int, len(keys))
 	for _, b := range order {
-		displacement, ok := findDisplacement(buckets[b], used, mask)
+		displacement, ok := findDisplacement(keys, buckets[b], vips, mask)
 		if !ok {
-			return nil, false
+			return nil, nil, false
 		}
 		vips[b].Displacement = displacement
-		for _, a := range buckets[b] {
-			row := displacedRow(hashVIP(a), displacement, mask)
-			used[row], vips[row].Addr = true, a
+		for _, i := range buckets[b] {
+			row := displacedRow(keys[i].hash(), displacement, mask)
+			rowOf[i] = int(row)
+			vips[row].Addr, vips[row].Length, vips[row].Family = keys[i].words, keys[i].length, keys[i].family
 		}
 	}
-	return vips, true
+	return vips, rowOf, true
 }
 
-func findDisplacement(bucket [][4]uint32, used []bool, mask uint64) (uint32, bool) {
+func findDisplacement(keys []vipKey, bucket []int, vips []bpf.XlbVip, mask uint64) (uint32, bool) {
 	taken := make([]uint64, 0, len(bucket))
 next:
 	for d := range uint32(maxDisplacement) {
 		taken = taken[:0]
-		for _, a := range bucket {
-			row := displacedRow(hashVIP(a), d, mask)
-			if used[row] || slices.Contains(taken, row) {
+		for _, i := range bucket {
+			row := displacedRow(keys[i].hash(), d, mask)
+			if vips[row].Family != 0 || slices.Contains(taken, row) {
 				continue next
 			}
 			taken = append(taken, row)
@@ -107,32 +128,102 @@ next:
 	return 0, false
 }
 
-// displacedRow is the row computation of find_vip in bpf/lib/service.h.
+// displacedRow is the row computation of probe_vip in bpf/lib/service.h.
 func displacedRow(hash uint64, displacement uint32, mask uint64) uint64 {
 	return (hash + uint64(displacement)*(hash>>32|1)) & mask
 }
 
-// addPorts gives every VIP a block of port rows and the seed that keeps its
-// listeners apart.
-func (t *vipTable) addPorts(byAddr map[[4]uint32][]Listener, maxPorts int) error {
-	for i := range t.vips {
-		listeners := byAddr[t.vips[i].Addr]
-		if len(listeners) == 0 {
-			continue
+// addLengths lists the prefix lengths that have to be tried, longest first.
+func (t *vipTable) addLengths(vips []resolved) error {
+	for _, family := range []struct {
+		is4     bool
+		name    string
+		lengths *[8]uint8
+	}{{true, "IPv4", &t.lengths.V4}, {false, "IPv6", &t.lengths.V6}} {
+		used := map[uint8]bool{}
+		for _, v := range vips {
+			if v.vip.Addr().Is4() == family.is4 && !v.vip.IsSingleIP() {
+				used[keyOf(v.vip).length] = true
+			}
 		}
-		block, seed, err := placePorts(listeners)
-		if err != nil {
-			return err
+		if len(used) > len(family.lengths) {
+			return fmt.Errorf("VIPs have %d different %s prefix lengths, and each packet can be tried against %d: use fewer lengths", len(used), family.name, len(family.lengths))
 		}
-		if len(t.ports)+len(block) > maxPorts {
-			return fmt.Errorf("no room for the ports of %s: %d rows are in use of %d; raise limits.services", listeners[0].VIP.Addr(), len(t.ports), maxPorts)
+		n := 0
+		for length := 128; length > 0; length-- {
+			if used[uint8(length)] {
+				family.lengths[n] = uint8(length)
+				n++
+			}
 		}
-		t.vips[i].Ports = uint32(len(t.ports))
-		t.vips[i].PortMask = uint32(len(block) - 1)
-		t.vips[i].PortSeed = seed
-		t.ports = append(t.ports, block...)
+		if used[0] {
+			return fmt.Errorf("a VIP of ::/0 would take the node's own traffic: use a longer prefix")
+		}
 	}
 	return nil
+}
+
+// addListeners fills in a VIP's row and gives it port and range rows.
+func (t *vipTable) addListeners(row int, v resolved, bySource func(ServiceID) bool, room bounds) error {
+	vip := &t.vips[row]
+	if s, ok := fragmentService(v.tcp, bySource); ok {
+		vip.TcpFragments = uint32(s) + 1
+	}
+	if s, ok := fragmentService(v.udp, bySource); ok {
+		vip.UdpFragments = uint32(s) + 1
+	}
+	single, tcp, udp := splitSingle(v)
+	block, seed, ok := placePorts(single)
+	if !ok { // too many to keep apart by one seed: look for them among the ranges
+		block, seed, _ = placePorts(nil)
+		tcp, udp = rangeRows(v.tcp), rangeRows(v.udp)
+	}
+	if max(len(tcp), len(udp)) > maxIntervals {
+		return fmt.Errorf("%s has %d port ranges, more than the %d that one VIP can have: join some", v.vip, max(len(tcp), len(udp)), maxIntervals)
+	}
+	if len(t.ports)+len(block) > room.ports || len(t.ranges)+len(tcp)+len(udp) > room.ranges {
+		return fmt.Errorf("no room for the ports of %s: raise limits.services", v.vip)
+	}
+	vip.Ports, vip.PortMask, vip.PortSeed = uint32(len(t.ports)), uint32(len(block)-1), seed
+	vip.Ranges, vip.TcpRanges, vip.UdpRanges = uint32(len(t.ranges)), uint16(len(tcp)), uint16(len(udp))
+	t.ports = append(t.ports, block...)
+	t.ranges = append(append(t.ranges, tcp...), udp...)
+	return nil
+}
+
+// maxIntervals is what RANGE_STEPS steps of a binary search can tell apart.
+const maxIntervals = 1 << 12
+
+// singlePort is a row of `ports` to place.
+type singlePort struct {
+	port    uint16
+	proto   Protocol
+	service ServiceID
+}
+
+func splitSingle(v resolved) (single []singlePort, tcp, udp []bpf.XlbRange) {
+	for _, list := range []struct {
+		proto     Protocol
+		intervals []interval
+		rows      *[]bpf.XlbRange
+	}{{TCP, v.tcp, &tcp}, {UDP, v.udp, &udp}} {
+		for _, i := range list.intervals {
+			if i.first == i.last {
+				single = append(single, singlePort{i.first, list.proto, i.service})
+			} else {
+				*list.rows = append(*list.rows, rangeRows([]interval{i})...)
+			}
+		}
+	}
+	return single, tcp, udp
+}
+
+func rangeRows(intervals []interval) []bpf.XlbRange {
+	var rows []bpf.XlbRange
+	for _, i := range intervals {
+		rows = append(rows, bpf.XlbRange{First: i.first, Last: i.last, Service: uint32(i.service)})
+	}
+	return rows
 }
 
 const (
@@ -140,50 +231,33 @@ const (
 	seedsPerSize = 64
 )
 
-// placePorts finds the smallest block and a seed with which no two listeners of
-// one VIP share a row.
-func placePorts(listeners []Listener) ([]bpf.XlbPort, uint32, error) {
-	for rows := 1 << bits.Len(uint(len(listeners)-1)); rows <= maxPortRows; rows *= 2 {
-		tries := seedsPerSize
-		if rows == maxPortRows {
-			tries = 1 << 14
-		}
-		for try := range tries {
+// placePorts finds the smallest block and a seed with which no two ports of one
+// VIP share a row.
+func placePorts(ports []singlePort) (block []bpf.XlbPort, seed uint32, ok bool) {
+	for rows := 1 << bits.Len(uint(max(len(ports), 1)-1)); rows <= maxPortRows; rows *= 2 {
+		for try := range seedsPerSize {
 			seed := uint32(mix64(uint64(try)+1)) | 1
-			if block, ok := fillPorts(listeners, rows, seed); ok {
-				return block, seed, nil
+			if block, ok := fillPorts(ports, rows, seed); ok {
+				return block, seed, true
 			}
 		}
 	}
-	return nil, 0, fmt.Errorf("%s has %d listeners, more than one VIP can hold apart", listeners[0].VIP.Addr(), len(listeners))
+	return nil, 0, false
 }
 
-func fillPorts(listeners []Listener, rows int, seed uint32) ([]bpf.XlbPort, bool) {
+func fillPorts(ports []singlePort, rows int, seed uint32) ([]bpf.XlbPort, bool) {
 	block := make([]bpf.XlbPort, rows)
-	for _, l := range listeners {
-		key := uint32(wirePort(l.First)) | uint32(l.Protocol)<<16
-		row := &block[key*seed>>16&uint32(rows-1)]
+	for _, p := range ports {
+		row := &block[portKey(p.port, p.proto)*seed>>16&uint32(rows-1)]
 		if row.Proto != 0 {
 			return nil, false
 		}
-		*row = bpf.XlbPort{Port: wirePort(l.First), Proto: uint8(l.Protocol), Service: uint32(l.Service)}
+		*row = bpf.XlbPort{Port: wirePort(p.port), Proto: uint8(p.proto), Service: uint32(p.service)}
 	}
 	return block, true
 }
 
-// lookup finds a listener's service as the data path does.
-func (t *vipTable) lookup(addr netip.Addr, port uint16, proto Protocol) (ServiceID, bool) {
-	words := addrWords(addr)
-	mask := uint64(len(t.vips) - 1)
-	hash := hashVIP(words)
-	vip := &t.vips[hash&mask]
-	if vip.Displacement != 0 {
-		vip = &t.vips[displacedRow(hash, vip.Displacement, mask)]
-	}
-	if vip.Addr != words {
-		return 0, false
-	}
-	key := uint32(wirePort(port)) | uint32(proto)<<16
-	row := t.ports[vip.Ports+key*vip.PortSeed>>16&vip.PortMask]
-	return ServiceID(row.Service), row.Proto == uint8(proto) && row.Port == wirePort(port)
+// portKey is the key of find_service in bpf/lib/service.h.
+func portKey(port uint16, proto Protocol) uint32 {
+	return uint32(wirePort(port)) | uint32(proto)<<16
 }

@@ -1,32 +1,72 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The stage that picks a backend: flow hash -> slot -> owner. The service's
- * table word is read once, so that offset and size belong together.
+ * Stages that pick a backend, docs/DATAPATH.md section 12: flow hash -> slot ->
+ * owner. The service's table word is read once, so that offset and size belong
+ * together.
  */
 #pragma once
 
 #include "lib/hash.h"
-#include "lib/maps.h"
 #include "lib/pkt.h"
+#include "lib/quic.h"
 
-static __always_inline enum verdict choose_backend(struct pkt *p)
+/* xlb is a hop like any router: a loop over it ends (RFC 2003, 3.1). */
+static __always_inline enum verdict check_hop(struct pkt *p)
+{
+	struct iphdr *ip = p->data + p->l3;
+	struct ipv6hdr *ip6 = (void *)ip;
+
+	if (p->v6 ? (void *)(ip6 + 1) > p->data_end : (void *)(ip + 1) > p->data_end)
+		return drop(p, REASON_BAD_LENGTH);
+	if ((p->v6 ? ip6->hop_limit : ip->ttl) <= 1)
+		return drop(p, REASON_TTL_EXPIRED);
+	return VERDICT_NEXT;
+}
+
+static __always_inline __u32 slot_owner(const struct pkt *p)
 {
 	__u64 table = *(const volatile __u64 *)&p->service->table;
 	__u32 offset = table, size = table >> 32;
-	__u32 ports = (__u32)p->dest_port << 16 | p->source_port;
-	__u64 hash = hash_flow4(p->ip->saddr, p->ip->daddr, ports, p->ip->protocol);
-	__u32 row = offset + reduce(hash, size);
+	__u32 row = offset + reduce(p->hash, size);
 	struct slot *slot = bpf_map_lookup_elem(&slots, &row);
-	__u32 owner;
 
-	if (!size || !slot)
-		return drop(p, REASON_NO_BACKEND);
-	owner = slot->current;
-	if (!owner)
-		return drop(p, REASON_NO_BACKEND);
-	p->backend = bpf_map_lookup_elem(&backends, &owner);
-	if (!p->backend || p->backend->forward == FORWARD_NONE)
+	return size && slot ? slot->current : 0;
+}
+
+static __always_inline bool asks_quic(const struct pkt *p)
+{
+	return use_quic && p->service->flags & SERVICE_QUIC && p->proto == IPPROTO_UDP && !p->icmp_error &&
+	       p->fragment == FRAGMENT_NONE;
+}
+
+static __always_inline enum verdict choose_backend(struct pkt *p)
+{
+	if (!p->owner) {
+		if (!p->service)
+			return drop(p, REASON_NO_BACKEND);
+		p->hash = hash_flow(p, p->service);
+		if (asks_quic(p))
+			p->owner = quic_owner(p->ctx, p->l3 + p->l4, p->service_id);
+		if (!p->owner)
+			p->owner = slot_owner(p);
+		if (!p->owner)
+			return drop(p, REASON_NO_BACKEND);
+	}
+	p->backend = bpf_map_lookup_elem(&backends, &p->owner);
+	return VERDICT_NEXT;
+}
+
+/* Whether the program was loaded with what the backend's mode needs. */
+static __always_inline bool can_forward(const struct backend *b)
+{
+	if (b->forward == FORWARD_L2)
+		return use_l2;
+	return b->flags & BACKEND_OUTER6 ? use_tunnel6 : use_tunnel4;
+}
+
+static __always_inline enum verdict check_next_hop(struct pkt *p)
+{
+	if (!p->backend || p->backend->forward == FORWARD_NONE || !can_forward(p->backend))
 		return drop(p, REASON_NO_NEXT_HOP);
-	p->counter = COUNTER_REASONS + owner;
 	return VERDICT_NEXT;
 }

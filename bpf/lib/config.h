@@ -8,13 +8,36 @@
 #include "lib/types.h"
 
 /* Features that the configuration uses. */
+const volatile bool use_ipv6 = true;     /* VIPs of IPv6 */
 const volatile bool use_l2 = true;
-const volatile bool use_ipip = true;
-const volatile bool use_redirect = true;
+const volatile bool use_tunnel4 = true;  /* outer IPv4 */
+const volatile bool use_tunnel6 = true;  /* outer IPv6 */
+const volatile bool use_redirect = true; /* egress other than arrival */
+const volatile bool use_prefixes = true; /* VIPs that are prefixes */
+const volatile bool use_ranges = true;   /* listeners on port ranges */
+const volatile bool use_node_rules = true;
+const volatile bool use_filters = true;
+const volatile bool use_rates = true;
+const volatile bool use_quic = true;
+const volatile bool use_mss = true;
+
+/* Choices of the node. */
+enum echo_policy {
+	ECHO_REPLY = 0,
+	ECHO_PASS = 1,
+	ECHO_DROP = 2,
+};
+const volatile __u8 echo_policy;
+const volatile bool verify_checksum;
+const volatile bool pass_orphans;
+const volatile struct rate too_big_rate; /* of answers; interval 0: unlimited */
+const volatile bool fixed_time;          /* the clock is `clock`, for tests and offline runs */
 
 /* Flow hash constants, expanded from the configuration's key by Go. */
-#define HASH_KEYS 8
+#define HASH_KEYS 13
 const volatile __u64 hash_keys[HASH_KEYS];
 
-/* Rows of `counters` per CPU. */
+/* Sizes: rows of `counters` per CPU, buckets of records less one (2^n - 1). */
 const volatile __u32 counter_rows = COUNTER_REASONS;
+const volatile __u32 fragment_mask;
+const volatile __u32 source_mask;

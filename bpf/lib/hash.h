@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "lib/config.h"
+#include "lib/pkt.h"
 
 /* A bijection that spreads every input bit (the finaliser of MurmurHash3). */
 static __always_inline __u64 mix64(__u64 h)
@@ -22,20 +22,86 @@ static __always_inline __u64 mix64(__u64 h)
  * The flow hash: multilinear over 32-bit words with secret 64-bit keys, which
  * makes collisions of chosen inputs unlikely for whoever does not know the keys
  * (Lemire and Kaser, "Strongly universal string hashing is fast", 2014), then
- * mixed, so that neighbouring results tell nothing about the keys.
+ * mixed, so that neighbouring results tell nothing about the keys. Affinity by
+ * source masks the rest away.
  */
-static __always_inline __u64 hash_flow4(__be32 src, __be32 dst, __u32 ports, __u8 proto)
+static __always_inline __u64 hash_flow(const struct pkt *p, const struct service *service)
 {
-	return mix64(hash_keys[0] + hash_keys[1] * src + hash_keys[2] * dst +
-		     hash_keys[3] * ports + hash_keys[4] * proto);
+	__u32 other = service->other_mask;
+	__u32 ports = (__u32)p->dest_port << 16 | p->source_port;
+	__u64 sum = hash_keys[0] + hash_keys[3] * (ports & other) + hash_keys[4] * (p->proto & other);
+
+	if (use_ipv6 && p->v6) {
+		for (int i = 0; i < ADDR_WORDS; i++) {
+			sum += hash_keys[5 + i] * (p->src[i] & service->source_mask[i]);
+			sum += hash_keys[9 + i] * (p->dst[i] & other);
+		}
+	} else {
+		sum += hash_keys[1] * (p->src[3] & service->source_mask[3]);
+		sum += hash_keys[2] * (p->dst[3] & other);
+	}
+	return mix64(sum);
 }
 
-/* Where a VIP lives is no secret: a fixed multiplier, mixed once. */
-static __always_inline __u64 hash_vip4(__be32 addr)
+/* Two independent hashes of a fragmented packet: where it is recorded, and its tag. */
+static __always_inline __u64 hash_fragment(const struct pkt *p)
 {
-	__u64 h = (__u64)addr * 0x9e3779b97f4a7c15ULL;
+	__u64 sum = hash_keys[4] + hash_keys[3] * p->ident + hash_keys[4] * p->proto;
 
-	return h ^ (h >> 29);
+	if (use_ipv6 && p->v6) {
+		for (int i = 0; i < ADDR_WORDS; i++)
+			sum += hash_keys[5 + i] * p->src[i] + hash_keys[9 + i] * p->dst[i];
+	} else {
+		sum += hash_keys[1] * p->src[3] + hash_keys[2] * p->dst[3];
+	}
+	return mix64(sum);
+}
+
+static __always_inline __u64 tag_fragment(const struct pkt *p)
+{
+	__u64 sum = hash_keys[1] + hash_keys[2] * p->ident + hash_keys[0] * (p->proto + 256 * p->v6);
+
+	if (use_ipv6 && p->v6) {
+		for (int i = 0; i < ADDR_WORDS; i++)
+			sum += hash_keys[9 + i] * p->src[i] + hash_keys[5 + i] * p->dst[i];
+	} else {
+		sum += hash_keys[3] * p->src[3] + hash_keys[5] * p->dst[3];
+	}
+	return mix64(sum);
+}
+
+/* The source of new connections to a service: an IPv4 address, an IPv6 /64. */
+static __always_inline __u64 hash_source(const struct pkt *p)
+{
+	__u64 sum = hash_keys[0] + hash_keys[4] * p->service_id;
+
+	if (use_ipv6 && p->v6)
+		return mix64(sum + hash_keys[5] * p->src[0] + hash_keys[6] * p->src[1]);
+	return mix64(sum + hash_keys[1] * p->src[3]);
+}
+
+/*
+ * Where a VIP lives is no secret: fixed multipliers, mixed once. Multiplication
+ * spreads bits upwards alone, so numbers go in with their last byte lowest.
+ */
+#define VIP_MULTIPLIER 0x9e3779b97f4a7c15ULL
+#define VIP_MULTIPLIER_HIGH 0xc2b2ae3d27d4eb4fULL
+#define VIP_MULTIPLIER_LENGTH 0x165667b19e3779f9ULL
+
+static __always_inline __u64 hash_vip4(__be32 addr, __u8 length)
+{
+	__u64 h = (bpf_ntohl(addr) | (__u64)length << 32) * VIP_MULTIPLIER;
+
+	return h ^ (h >> 32);
+}
+
+static __always_inline __u64 hash_vip6(const __be32 *addr, __u8 length)
+{
+	__u64 high = (__u64)bpf_ntohl(addr[0]) << 32 | bpf_ntohl(addr[1]);
+	__u64 low = (__u64)bpf_ntohl(addr[2]) << 32 | bpf_ntohl(addr[3]);
+	__u64 h = high * VIP_MULTIPLIER_HIGH + low * VIP_MULTIPLIER + length * VIP_MULTIPLIER_LENGTH;
+
+	return h ^ (h >> 32);
 }
 
 /* Maps the high half of a hash to [0, n) without a division. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Every map of the data path, with its contract. All tables are arrays: the
- * JIT inlines their lookup, and Go fills them through mmap. Sizes are set at
- * load time from the configuration's limits.
+ * Every map of the data path, with its contract. Tables are arrays: the JIT
+ * inlines their lookup, and Go fills them through mmap. Sizes are set at load
+ * time from the configuration's limits.
  */
 #pragma once
 
@@ -19,16 +19,26 @@
 
 /*
  * Where VIPs are found. Written by Go in two halves: the spare one is filled,
- * then vip_table switches to it. Key: see find_vip(). A miss means the
- * packet is not ours.
+ * then vip_table switches to it. Key: see lookup_vip(). A miss means the packet
+ * is not ours.
  */
 TABLE(vips, struct vip);
 
 /* Listeners of VIPs, in halves that switch together with `vips`. */
 TABLE(ports, struct port);
+TABLE(ranges, struct range);
 
 /* Services by number. Go switches `table` in place with one store. */
 TABLE(services, struct service);
+
+/* Limits of services by number, and the data path's own state of them. */
+TABLE(rates, struct service_rates);
+
+/*
+ * QUIC server IDs, a block of 2^n rows per service, without collisions. A block
+ * is filled before a service names it.
+ */
+TABLE(server_ids, struct server_id);
 
 /*
  * The slab of slot tables. Regions are filled while no service points there
@@ -38,7 +48,7 @@ TABLE(slots, struct slot);
 
 /*
  * Backends by number, 0 being nobody. A row is written before a slot names it;
- * afterwards a new next hop is written to a fresh row, never in place.
+ * where it changes later, it changes by 8-byte words.
  */
 TABLE(backends, struct backend);
 
@@ -48,6 +58,28 @@ TABLE(backends, struct backend);
  */
 TABLE(counters, struct counter);
 
+/*
+ * First fragments seen, and sources under a limit of new connections. Written
+ * by the data path alone, shared by all CPUs, bounded: a full bucket loses its
+ * oldest record. A miss is a fragment out of order, or a source not seen lately.
+ */
+TABLE(fragments, struct record);
+TABLE(sources, struct record);
+
+/*
+ * Source prefixes of filters. The kernel's trie, because an update of one rule
+ * among tens of thousands must be one step; only services with a filter pay its
+ * lookup. Value: RULE_DENY or RULE_ALLOW. A miss leaves it to the filter's
+ * default.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct rule_key);
+	__type(value, __u32);
+} rules SEC(".maps");
+
 /* Interfaces that packets may leave by other than the one they came in on. */
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP);
@@ -56,9 +88,5 @@ struct {
 	__type(value, __u32);
 } egress SEC(".maps");
 
-/*
- * Which half of `vips` is valid: its first row in the low half of the word, its
- * mask in the high. Go switches it with one store. In a section of its own, so
- * that a pin can carry it over.
- */
-volatile __u64 vip_table SEC(".data.state");
+/* Words that change while packets fly; a section of its own, so that a pin can carry it over. */
+volatile struct shared_state state SEC(".data.state");

@@ -3,7 +3,36 @@
 #pragma once
 
 #define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88a8
+#define VLAN_TAG 4
+#define VLAN_TAGS_MAX 2
+
 #define IPV4_HEADER_MIN 20
-#define IPV4_FRAGMENT bpf_htons(0x3fff) /* more fragments, or an offset */
+#define IPV4_MORE_FRAGMENTS bpf_htons(0x2000)
+#define IPV4_DONT_FRAGMENT bpf_htons(0x4000)
+#define IPV4_FRAGMENT_OFFSET bpf_htons(0x1fff)
+#define IPV6_HEADER 40
+#define IPV6_MORE_FRAGMENTS bpf_htons(0x0001)
+#define IPV6_FRAGMENT_OFFSET bpf_htons(0xfff8)
+#define IP_TTL 64
+
+#define NEXT_HOP_BY_HOP 0
+#define NEXT_ROUTING 43
+#define NEXT_FRAGMENT 44
+#define NEXT_ICMPV6 58
+#define NEXT_DESTINATION 60
+
 #define UDP_HEADER 8
 #define TCP_HEADER_MIN 20
+#define GUE_HEADER 4
+
+#define ICMP_HEADER 8
+#define ICMP_ECHO_REQUEST 8
+#define ICMP_ECHO_ANSWER 0
+#define ICMP_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4
+#define ICMPV6_ECHO_REQUEST_TYPE 128
+#define ICMPV6_ECHO_ANSWER_TYPE 129
+#define ICMPV6_TOO_BIG 2

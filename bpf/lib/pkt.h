@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "lib/maps.h"
+#include "lib/config.h"
 #include "lib/reasons.h"
 #include "lib/types.h"
 
@@ -15,21 +17,46 @@ enum verdict {
 	VERDICT_REDIRECT, /* out by another one */
 };
 
+enum fragment {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_FIRST, /* has the ports */
+	FRAGMENT_LATER, /* has none */
+};
+
 struct pkt {
 	struct xdp_md *ctx;
 	void *data;
 	void *data_end;
 	__u32 frame_len; /* as it arrived */
 
-	struct iphdr *ip;
-	__u16 ip_len; /* from the IP header; frames may be padded */
-	__u16 ip_header_len;
+	/*
+	 * The packet. Lengths are from the IP header; frames may be padded. Whole
+	 * words: the verifier keeps the bounds of those alone when they are spilled.
+	 */
+	__u64 l3;  /* offset of the IP header in the frame */
+	__u64 l4;  /* offset of what follows the IP headers, in the IP packet */
+	__u64 len; /* of the IP packet */
+	bool v6;
+	__u8 proto;
+	__u8 fragment; /* enum fragment */
+	bool icmp_error;     /* the flow is the quoted one, reversed */
+	bool syn;            /* TCP */
+	bool new_connection; /* TCP SYN without ACK */
+	__u32 ident;         /* of a fragment, as it lies */
+	__u32 fragment_offset; /* in bytes */
+
+	/* The flow: for IPv4 the last words alone. */
+	__be32 src[ADDR_WORDS];
+	__be32 dst[ADDR_WORDS];
 	__be16 source_port;
 	__be16 dest_port;
 
 	const struct vip *vip;
-	const struct service *service;
+	struct service *service;
+	__u32 service_id;
 	const struct backend *backend;
+	__u32 owner; /* the backend's number */
+	__u64 hash;
 
 	__u32 counter; /* row to add to: a reason's or a backend's */
 };
@@ -47,9 +74,28 @@ static __always_inline enum verdict pass(struct pkt *p, enum reason reason)
 	return VERDICT_PASS;
 }
 
+static __always_inline enum verdict answer(struct pkt *p, enum reason reason)
+{
+	p->counter = reason;
+	return VERDICT_TX;
+}
+
 /* Takes the packet's bounds from the context, at the start and after a resize. */
 static __always_inline void pkt_reload(struct pkt *p)
 {
 	p->data = (void *)(long)p->ctx->data;
 	p->data_end = (void *)(long)p->ctx->data_end;
+}
+
+/* The clock: only paths that keep state ask for it. */
+static __always_inline __u64 now(void)
+{
+	return fixed_time ? state.clock : bpf_ktime_get_ns();
+}
+
+static __always_inline bool set_service(struct pkt *p, __u32 id)
+{
+	p->service_id = id;
+	p->service = bpf_map_lookup_elem(&services, &id);
+	return p->service;
 }

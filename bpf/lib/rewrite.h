@@ -1,71 +1,183 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Stages that make the packet ready to leave, from the backend's templates.
- * Checks come before the first write: a dropped packet is an unchanged one.
+ * Stages that make the packet ready to leave, from the backend's templates,
+ * docs/DATAPATH.md sections 13 and 14. Whatever may refuse it comes before.
  */
 #pragma once
 
-#include "lib/config.h"
 #include "lib/csum.h"
+#include "lib/net.h"
 #include "lib/pkt.h"
 
-/* xlb is a hop like any router: a loop over it ends (RFC 2003, 3.1). */
-static __always_inline enum verdict check_hop(struct pkt *p)
+#define GUE_SOURCE_PORT 0xc000
+#define GUE_SOURCE_BITS 0x3fff
+#define FLOW_LABEL_BITS 0xfffff
+
+/* What an outer header takes over from the packet. */
+struct inner {
+	__u8 tos;
+	__u32 len;
+};
+
+static __always_inline bool decrease_ttl(struct pkt *p, struct inner *inner)
 {
-	if (p->ip->ttl <= 1)
-		return drop(p, REASON_TTL_EXPIRED);
-	return VERDICT_NEXT;
+	struct iphdr *ip = p->data + p->l3;
+	struct ipv6hdr *ip6 = (void *)ip;
+
+	inner->len = p->len;
+	if (!p->v6) {
+		if ((void *)(ip + 1) > p->data_end)
+			return false;
+		inner->tos = ip->tos;
+		ipv4_decrease_ttl(ip);
+		return true;
+	}
+	if ((void *)(ip6 + 1) > p->data_end)
+		return false;
+	inner->tos = ip6->priority << 4 | ip6->flow_lbl[0] >> 4;
+	ip6->hop_limit--;
+	return true;
 }
 
-static __always_inline void write_ethernet(struct ethhdr *eth, const struct backend *backend)
+/* Template lengths are few; each copy has a length that the compiler knows. */
+#define COPY_IF(len, size, to, from)                     \
+	if ((len) == (size)) {                           \
+		if ((to) + (size) > p->data_end)         \
+			return false;                    \
+		__builtin_memcpy((to), (from), (size));  \
+		return true;                             \
+	}
+
+static __always_inline bool write_link(struct pkt *p)
 {
-	__builtin_memcpy(eth, backend->l2, sizeof(*eth));
+	const struct backend *b = p->backend;
+
+	COPY_IF(b->l2_len, 14, p->data, b->l2)
+	COPY_IF(b->l2_len, 14 + VLAN_TAG, p->data, b->l2)
+	COPY_IF(b->l2_len, 14 + 2 * VLAN_TAG, p->data, b->l2)
+	return false;
 }
 
-static __always_inline enum verdict rewrite_l2(struct pkt *p)
+static __always_inline bool copy_outer4(struct pkt *p, void *to)
 {
-	if (p->ip_len > p->backend->mtu)
-		return drop(p, REASON_TOO_BIG);
-	ipv4_decrease_ttl(p->ip);
-	write_ethernet(p->data, p->backend);
-	return VERDICT_NEXT;
+	const struct backend *b = p->backend;
+
+	COPY_IF(b->outer_len, IPV4_HEADER_MIN, to, b->outer)
+	COPY_IF(b->outer_len, IPV4_HEADER_MIN + 4, to, b->outer)
+	COPY_IF(b->outer_len, IPV4_HEADER_MIN + UDP_HEADER + GUE_HEADER, to, b->outer)
+	return false;
+}
+
+static __always_inline bool copy_outer6(struct pkt *p, void *to)
+{
+	const struct backend *b = p->backend;
+
+	COPY_IF(b->outer_len, IPV6_HEADER, to, b->outer)
+	COPY_IF(b->outer_len, IPV6_HEADER + 4, to, b->outer)
+	COPY_IF(b->outer_len, IPV6_HEADER + UDP_HEADER + GUE_HEADER, to, b->outer)
+	return false;
+}
+
+static __always_inline bool write_udp(struct pkt *p, struct udphdr *udp, __u32 len)
+{
+	if ((void *)(udp + 1) > p->data_end)
+		return false;
+	udp->source = bpf_htons(GUE_SOURCE_PORT | (p->hash & GUE_SOURCE_BITS));
+	udp->len = bpf_htons(len);
+	return true;
+}
+
+static __always_inline bool write_outer4(struct pkt *p, const struct inner *inner)
+{
+	const struct backend *b = p->backend;
+	struct iphdr *outer = p->data + (b->l2_len & 0x1f);
+	__u32 len = inner->len + b->outer_len;
+	__u64 sum = (__u64)b->outer_sum + bpf_htons(inner->tos) + bpf_htons(len);
+
+	if (!copy_outer4(p, outer))
+		return false;
+	outer->tos = inner->tos;
+	outer->tot_len = bpf_htons(len);
+	if (b->flags & BACKEND_VARY) {
+		__be32 vary = (__u32)p->hash & b->source_mask;
+
+		outer->saddr |= vary;
+		sum += vary;
+	}
+	outer->check = csum_fold(sum);
+	if (b->forward == FORWARD_GUE)
+		return write_udp(p, (void *)(outer + 1), len - IPV4_HEADER_MIN);
+	return true;
 }
 
 /*
- * IPv4 in IPv4 (RFC 2003), TOS copied whole (RFC 6040, normal mode). The
- * template's identification is 0, which DF allows (RFC 6864).
+ * Writes the UDP checksum of the packet whose outer IPv6 header is at `offset`,
+ * over all that follows (RFC 8200, 8.1). Global, so that the verifier looks at it
+ * once. Returns 0, or -1 if there is no such packet.
  */
-static __always_inline enum verdict rewrite_ipip(struct pkt *p)
+__noinline int write_checksum6(struct xdp_md *ctx, __u32 offset, __u32 len)
 {
-	const struct backend *backend = p->backend;
-	__u32 len = p->ip_len + sizeof(struct iphdr);
-	__u8 tos = p->ip->tos;
-	struct iphdr *outer;
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct ipv6hdr *outer = data + (offset & 0x1f);
+	struct udphdr *udp = (void *)(outer + 1);
+	__u64 sum;
 
-	if (len > backend->mtu)
-		return drop(p, REASON_TOO_BIG);
-	ipv4_decrease_ttl(p->ip);
-	if (bpf_xdp_adjust_head(p->ctx, -(int)sizeof(*outer)))
-		return drop(p, REASON_NO_HEADROOM);
-	pkt_reload(p);
-	outer = p->data + sizeof(struct ethhdr);
-	if ((void *)(outer + 1) > p->data_end)
-		return drop(p, REASON_NO_HEADROOM);
-	write_ethernet(p->data, backend);
-	__builtin_memcpy(outer, backend->outer, sizeof(*outer));
-	outer->tos = tos;
-	outer->tot_len = bpf_htons(len);
-	outer->check = csum_fold(backend->outer_sum + bpf_htons(tos) + bpf_htons(len));
-	return VERDICT_NEXT;
+	if ((void *)(udp + 1) > data_end)
+		return -1;
+	sum = csum_range(&outer->saddr, data_end, 32) + bpf_htons(len) + bpf_htons(IPPROTO_UDP);
+	udp->check = csum_fold(sum + csum_range(udp, data_end, len));
+	if (!udp->check)
+		udp->check = 0xffff;
+	return 0;
+}
+
+static __always_inline bool write_outer6(struct pkt *p, const struct inner *inner)
+{
+	const struct backend *b = p->backend;
+	struct ipv6hdr *outer = p->data + (b->l2_len & 0x1f);
+	__u32 len = inner->len + b->outer_len - IPV6_HEADER;
+	__u32 label = p->hash >> 12 & FLOW_LABEL_BITS;
+
+	if (!copy_outer6(p, outer))
+		return false;
+	*(__be32 *)outer = bpf_htonl(6U << 28 | (__u32)inner->tos << 20 | label);
+	outer->payload_len = bpf_htons(len);
+	if (b->flags & BACKEND_VARY)
+		((__be32 *)&outer->saddr)[3] |= (__u32)p->hash & b->source_mask;
+	if (b->forward != FORWARD_GUE)
+		return true;
+	if (!write_udp(p, (void *)(outer + 1), len))
+		return false;
+	return !(b->flags & BACKEND_CHECKSUM) || !write_checksum6(p->ctx, b->l2_len, len);
+}
+
+static __always_inline bool write_headers(struct pkt *p, const struct inner *inner)
+{
+	const struct backend *b = p->backend;
+
+	if (!write_link(p))
+		return false;
+	if (use_l2 && b->forward == FORWARD_L2)
+		return true;
+	if (use_tunnel6 && b->flags & BACKEND_OUTER6)
+		return write_outer6(p, inner);
+	return use_tunnel4 && write_outer4(p, inner);
 }
 
 static __always_inline enum verdict rewrite(struct pkt *p)
 {
-	if (use_ipip && p->backend->forward == FORWARD_IPIP)
-		return rewrite_ipip(p);
-	if (use_l2 && p->backend->forward == FORWARD_L2)
-		return rewrite_l2(p);
-	return drop(p, REASON_NO_NEXT_HOP);
+	int room = (int)(p->backend->l2_len + p->backend->outer_len) - (int)p->l3;
+	struct inner inner = {};
+
+	if (!decrease_ttl(p, &inner))
+		return drop(p, REASON_BAD_LENGTH);
+	if (room && bpf_xdp_adjust_head(p->ctx, -room))
+		return drop(p, REASON_NO_HEADROOM);
+	pkt_reload(p);
+	if (!write_headers(p, &inner))
+		return drop(p, REASON_NO_HEADROOM);
+	p->counter = COUNTER_REASONS + p->owner;
+	return VERDICT_NEXT;
 }
 
 /*

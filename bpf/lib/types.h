@@ -11,16 +11,27 @@
 #define ADDR_WORDS 4
 #define V4_MAPPED bpf_htonl(0xffff)
 
-/* Row of `vips`: a perfect hash table that also holds its own displacements. */
+/*
+ * Row of `vips`, one cache line: a perfect hash table that also holds its own
+ * displacements.
+ */
 struct vip {
-	__be32 addr[ADDR_WORDS]; /* all zero: nobody lives here */
+	__be32 addr[ADDR_WORDS]; /* the prefix, masked */
 	__u32 displacement;      /* of the hash bucket with this row's number */
 	__u32 ports;             /* first row in `ports` */
 	__u32 port_mask;         /* rows in `ports` less one; rows are 2^n */
 	__u32 port_seed;         /* odd; spreads this VIP's ports without collision */
+	__u32 ranges;            /* first row in `ranges`: TCP's, then UDP's */
+	__u16 tcp_ranges;
+	__u16 udp_ranges;
+	__u32 tcp_fragments; /* fragment service plus 1, 0 for none */
+	__u32 udp_fragments;
+	__u8 family; /* 4 or 6; 0: nobody lives here */
+	__u8 length; /* bits of the prefix, of 128 */
+	__u8 pad[14];
 };
 
-/* Row of `ports`: a listener of a VIP. */
+/* Row of `ports`: a listener on one port of a VIP. */
 struct port {
 	__be16 port;
 	__u8 proto; /* 0: empty row */
@@ -28,14 +39,74 @@ struct port {
 	__u32 service;
 };
 
+/* Row of `ranges`: a listener on several ports, in host order, both included. */
+struct range {
+	__u16 first;
+	__u16 last;
+	__u32 service;
+};
+
+/* Most intervals that one VIP can have per protocol: steps of a binary search. */
+#define RANGE_STEPS 12
+
+/* Prefix lengths other than a whole address, longest first, 0 ends the list. */
+#define PREFIX_LENGTHS 8
+
+struct prefix_lengths {
+	__u8 v4[PREFIX_LENGTHS]; /* of 128 bits, as in struct vip */
+	__u8 v6[PREFIX_LENGTHS];
+};
+
+/*
+ * Go sets vip_table: which half of `vips` is valid, its first row in the low half
+ * of the word, its mask in the high; its prefix lengths are those of the half, 0
+ * for the lower one. clock is for programs whose time is fixed.
+ */
+struct shared_state {
+	__u64 vip_table;
+	__u64 clock;           /* ns */
+	__u64 too_big_arrival; /* of answers, written by the data path */
+	struct prefix_lengths lengths[2];
+};
+
+enum service_flags {
+	SERVICE_FILTER = 1,      /* look for rules */
+	SERVICE_DENY_OTHERS = 2, /* without a rule: deny */
+	SERVICE_RATES = 4,       /* its row in `rates` says something */
+	SERVICE_QUIC = 8,
+	SERVICE_MSS = 16,
+};
+
+#define QUIC_ROTATIONS 8
+
 /*
  * Row of `services`, one cache line. `table` names the slot table: offset in
  * the low, size in the high half; size 0 means no backend may be chosen.
  */
 struct service {
 	__u64 table;
-	__u32 flags; /* none yet; keeps its place for affinity and tracking */
-	__u32 pad[13];
+	__be32 source_mask[ADDR_WORDS]; /* of IPv4, the last word */
+	__u32 other_mask;               /* of destination, ports and protocol: all or nothing */
+	__u32 flags;                    /* enum service_flags */
+	__u32 ids;                      /* first row in `server_ids`: the seed's */
+	__u32 id_mask;                  /* rows after it less one; changes with ids in one word */
+	__u16 mss;
+	__u8 id_lengths[QUIC_ROTATIONS]; /* bytes of the server ID, 0: not in use */
+	__u8 pad[14];
+};
+
+/* A limit by GCRA, in ns. Interval 0 is no limit. */
+struct rate {
+	__u64 interval;
+	__u64 tolerance;
+};
+
+/* Row of `rates`, by service. The data path writes `arrival` alone. */
+struct service_rates {
+	struct rate packets;
+	struct rate new_connections; /* per source */
+	__u64 arrival;               /* theoretical arrival time of the next packet */
+	__u64 pad[3];
 };
 
 /*
@@ -47,14 +118,32 @@ struct slot {
 	__u32 previous;
 };
 
+/* Row of `server_ids`. The first of a service's block holds the seed of the others as its id. */
+struct server_id {
+	__u64 id; /* its bytes as a number, first byte highest */
+	__u32 backend;
+	__u8 rotation;
+	__u8 used;
+	__u8 pad[2];
+};
+
 enum __attribute__((packed)) forward {
 	FORWARD_NONE = 0, /* unresolved: dropped with a reason */
 	FORWARD_L2 = 1,
 	FORWARD_IPIP = 2,
+	FORWARD_GRE = 3,
+	FORWARD_GUE = 4,
+};
+
+enum backend_flags {
+	BACKEND_OUTER6 = 1,   /* the outer header is IPv6 */
+	BACKEND_CHECKSUM = 2, /* GUE: the UDP checksum is computed */
+	BACKEND_VARY = 4,     /* the outer source varies within source_mask */
+	BACKEND_UP = 8,       /* takes what a QUIC connection ID sends it */
 };
 
 #define L2_TEMPLATE 24    /* Ethernet and two VLAN tags, padded to words */
-#define OUTER_TEMPLATE 64 /* an IPv6 header and a UDP-based tunnel's */
+#define OUTER_TEMPLATE 64 /* an IPv6 header, UDP and GUE, with room to grow */
 
 /*
  * Row of `backends`, two cache lines: all that a packet needs to leave for a
@@ -64,14 +153,39 @@ enum __attribute__((packed)) forward {
 struct backend {
 	enum forward forward;
 	__u8 l2_len;     /* bytes used of l2 */
+	__u8 outer_len;  /* bytes used of outer */
+	__u8 flags;      /* enum backend_flags */
 	__u16 mtu;       /* largest IP packet on the way out, outer header included */
-	__u32 ifindex;   /* where it leaves; the arrival interface means XDP_TX */
-	__u32 egress;    /* its key in `egress` */
+	__u16 egress;    /* where it leaves: key in `egress` */
+	__u32 ifindex;   /* the same; the arrival interface means XDP_TX */
 	__u32 outer_sum; /* outer IPv4 checksum before length and TOS, unfolded */
 	__u8 l2[L2_TEMPLATE];
 	__u8 outer[OUTER_TEMPLATE];
-	__u8 pad[24];
+	__be32 source_mask; /* bits of the outer source's last word that vary */
+	__u8 pad[20];
 };
+
+/*
+ * Row of `fragments` and `sources`: four to a bucket, one cache line. The tag is
+ * a hash of the whole key; value 0 is an empty row.
+ */
+struct record {
+	__u64 tag;
+	__u64 value;
+};
+
+#define BUCKET_RECORDS 4
+
+/* Key of `rules`: bits of service and address, in this order. */
+struct rule_key {
+	__u32 bits;
+	__be32 service;
+	__be32 addr[ADDR_WORDS];
+};
+
+#define RULE_DENY 1
+#define RULE_ALLOW 2
+#define NODE_RULES 0xffffffff /* the node's own list, as a service number */
 
 /* Row of `counters`. Bytes are those of the frame as it arrived. */
 struct counter {
@@ -85,11 +199,16 @@ struct counter {
  */
 #define COUNTER_REASONS 64
 
-_Static_assert(sizeof(struct vip) == 32, "two to a cache line");
+_Static_assert(sizeof(struct vip) == 64, "one cache line");
 _Static_assert(sizeof(struct port) == 8, "eight to a cache line");
+_Static_assert(sizeof(struct range) == 8, "eight to a cache line");
 _Static_assert(sizeof(struct service) == 64, "one cache line");
+_Static_assert(__builtin_offsetof(struct service, ids) % 8 == 0, "ids and id_mask are one word");
+_Static_assert(sizeof(struct service_rates) == 64, "one cache line");
 _Static_assert(sizeof(struct slot) == 8, "one atomic word");
+_Static_assert(sizeof(struct server_id) == 16, "four to a cache line");
 _Static_assert(sizeof(struct backend) == 128, "two cache lines");
 _Static_assert(__builtin_offsetof(struct backend, outer) + 20 <= 64,
 	       "Ethernet and an outer IPv4 header stay in the first line");
+_Static_assert(sizeof(struct record) * BUCKET_RECORDS == 64, "a bucket is a line");
 _Static_assert(sizeof(struct counter) == 16, "never across a line");

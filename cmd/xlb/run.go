@@ -135,9 +135,11 @@ func preflight(cfg *config.Config) ([]neighbour.Link, error) {
 
 func planeOptions(cfg *config.Config) loader.Options {
 	opts := loader.Options{
-		Key:    cfg.HashKey,
-		Limits: maps.Limits{Services: cfg.Limits.Services, Backends: cfg.Limits.Backends, Slots: cfg.Limits.Slots},
-		Features: loader.Features{
+		Settings: maps.Settings{
+			Key:    cfg.HashKey,
+			Limits: maps.Limits{Services: cfg.Limits.Services, Backends: cfg.Limits.Backends, Slots: cfg.Limits.Slots},
+		},
+		Features: maps.Features{
 			Redirect: len(cfg.Interfaces) > 1,
 		},
 	}
@@ -149,7 +151,7 @@ func planeOptions(cfg *config.Config) loader.Options {
 	}
 	for _, s := range cfg.Services {
 		opts.Features.L2 = opts.Features.L2 || s.Forward == config.L2
-		opts.Features.IPIP = opts.Features.IPIP || s.Forward == config.IPIP
+		opts.Features.Tunnel4 = opts.Features.Tunnel4 || s.Forward == config.IPIP
 	}
 	return opts
 }

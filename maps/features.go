@@ -1,0 +1,122 @@
+package maps
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"reflect"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xlb-project/xlb/bpf"
+)
+
+// Features are the parts of the program that a configuration uses; the verifier
+// removes the rest when it is loaded.
+type Features struct {
+	IPv6      bool `variable:"use_ipv6"`       // VIPs of IPv6
+	L2        bool `variable:"use_l2"`         // forwarding by MAC rewrite
+	Tunnel4   bool `variable:"use_tunnel4"`    // tunnels over IPv4
+	Tunnel6   bool `variable:"use_tunnel6"`    // tunnels over IPv6
+	Redirect  bool `variable:"use_redirect"`   // egress by another interface than arrival
+	Prefixes  bool `variable:"use_prefixes"`   // VIPs that are prefixes
+	Ranges    bool `variable:"use_ranges"`     // listeners on port ranges, or very many ports
+	NodeRules bool `variable:"use_node_rules"` // the node's deny list
+	Filters   bool `variable:"use_filters"`    // services with a filter
+	Rates     bool `variable:"use_rates"`      // services with a rate limit
+	QUIC      bool `variable:"use_quic"`       // services with QUIC routing
+	MSS       bool `variable:"use_mss"`        // services that clamp the MSS
+}
+
+// AllFeatures leaves nothing out.
+func AllFeatures() Features {
+	var f Features
+	v := reflect.ValueOf(&f).Elem()
+	for i := range v.NumField() {
+		v.Field(i).SetBool(true)
+	}
+	return f
+}
+
+// set sets the program's feature variables.
+func (f Features) set(spec *ebpf.CollectionSpec) error {
+	v := reflect.ValueOf(f)
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Tag.Get("variable")
+		if err := spec.Variables[name].Set(v.Field(i).Bool()); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Limits are the sizes of the data path's tables, fixed when it is loaded.
+type Limits struct {
+	Services  int // services, and VIPs
+	Backends  int // backends over all services
+	Slots     int // slots over all services' tables; an update needs room for a second copy
+	Rules     int // source prefixes over all filters
+	Fragments int // first fragments remembered
+	Sources   int // sources of new connections remembered
+}
+
+// VIPs and ports are kept twice, to switch between; a perfect hash wants half
+// its rows free, and a VIP's ports spread over more rows than they fill.
+func (l Limits) vipRows() int     { return 1 << bits.Len(uint(2*l.Services-1)) }
+func (l Limits) portRows() int    { return max(4*l.Services, maxPortRows) }
+func (l Limits) counterRows() int { return counterReasons + l.Backends + 1 }
+
+// idRows holds twice the blocks of all backends' server IDs in one rotation.
+func (l Limits) idRows() int { return 8*l.Backends + 4*l.Services }
+
+// buckets returns how many buckets hold n records; a power of two.
+func buckets(n int) int { return 1 << bits.Len(uint(max(n, bucketRecords)/bucketRecords-1)) }
+
+const bucketRecords = 4 // BUCKET_RECORDS of bpf/lib/types.h
+
+// counterReasons is COUNTER_REASONS of bpf/lib/types.h: the rows before the backends'.
+const counterReasons = 64
+
+// Specialise sets a program's table sizes and constants before it is loaded.
+// Tables of features that are not used shrink to one row.
+func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features) error {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count CPUs: %w", err)
+	}
+	l := settings.Limits
+	used := func(used bool, rows int) int {
+		if used {
+			return rows
+		}
+		return 1
+	}
+	for name, rows := range map[string]int{
+		bpf.XlbMapVips:      2 * l.vipRows(),
+		bpf.XlbMapPorts:     2 * l.portRows(),
+		bpf.XlbMapRanges:    2 * used(features.Ranges, l.portRows()),
+		bpf.XlbMapServices:  l.Services,
+		bpf.XlbMapRates:     used(features.Rates, l.Services),
+		bpf.XlbMapServerIds: used(features.QUIC, l.idRows()),
+		bpf.XlbMapSlots:     l.Slots,
+		bpf.XlbMapBackends:  l.Backends + 1,
+		bpf.XlbMapCounters:  cpus * l.counterRows(),
+		bpf.XlbMapFragments: bucketRecords * buckets(l.Fragments),
+		bpf.XlbMapSources:   used(features.Rates, bucketRecords*buckets(l.Sources)),
+		bpf.XlbMapRules:     used(features.Filters || features.NodeRules, max(l.Rules, 1)),
+	} {
+		spec.Maps[name].MaxEntries = uint32(rows)
+	}
+	return errors.Join(
+		features.set(spec),
+		spec.Variables[bpf.XlbVarHashKeys].Set(settings.Key.constants()),
+		spec.Variables[bpf.XlbVarCounterRows].Set(uint32(l.counterRows())),
+		spec.Variables[bpf.XlbVarFragmentMask].Set(uint32(buckets(l.Fragments)-1)),
+		spec.Variables[bpf.XlbVarSourceMask].Set(uint32(buckets(l.Sources)-1)),
+		spec.Variables[bpf.XlbVarEchoPolicy].Set(uint8(settings.Echo)),
+		spec.Variables[bpf.XlbVarVerifyChecksum].Set(settings.VerifyChecksum),
+		spec.Variables[bpf.XlbVarPassOrphans].Set(settings.PassOrphans),
+		spec.Variables[bpf.XlbVarTooBigRate].Set(settings.TooBig.row()),
+		spec.Variables[bpf.XlbVarFixedTime].Set(settings.FixedTime),
+	)
+}

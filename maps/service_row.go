@@ -1,0 +1,125 @@
+package maps
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/xlb-project/xlb/bpf"
+)
+
+// Flags of bpf/lib/types.h, enum service_flags.
+const (
+	serviceFilter     = 1
+	serviceDenyOthers = 2
+	serviceRates      = 4
+	serviceQUIC       = 8
+	serviceMSS        = 16
+)
+
+// row computes a service's row but for the words that are switched on their own:
+// its slot table and its server IDs.
+func (s Service) row() bpf.XlbService {
+	row := bpf.XlbService{OtherMask: ^uint32(0), Mss: s.MSS}
+	for i := range row.SourceMask {
+		row.SourceMask[i] = ^uint32(0)
+	}
+	if s.BySource {
+		row.OtherMask = 0
+		row.SourceMask = sourceMask(s.SourceBits, s.IPv6)
+	}
+	copy(row.IdLengths[:], s.QUIC[:])
+	for flag, set := range map[uint32]bool{
+		serviceFilter:     s.Filter != NoFilter,
+		serviceDenyOthers: s.Filter == DenyOthers,
+		serviceRates:      s.NewConnections.Interval > 0 || s.Packets.Interval > 0,
+		serviceQUIC:       s.QUIC != ServerIDLengths{},
+		serviceMSS:        s.MSS != 0,
+	} {
+		if set {
+			row.Flags |= flag
+		}
+	}
+	return row
+}
+
+// sourceMask returns the words of a mask of the first bits of an address. IPv4
+// addresses are the last word.
+func sourceMask(bits int, ipv6 bool) (words [4]uint32) {
+	if !ipv6 {
+		bits += 96
+	}
+	var mask [16]byte
+	for i := range bits {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	for i := range words {
+		words[i] = binary.NativeEndian.Uint32(mask[4*i:])
+	}
+	return words
+}
+
+// rates computes a service's row in `rates`, of which the last word is the data
+// path's.
+func (s Service) rates() bpf.XlbServiceRates {
+	return bpf.XlbServiceRates{Packets: s.Packets.row(), NewConnections: s.NewConnections.row()}
+}
+
+func (r Rate) row() bpf.XlbRate {
+	return bpf.XlbRate{Interval: uint64(r.Interval), Tolerance: uint64(r.Tolerance)}
+}
+
+// serverIDBlock lays out server IDs without collisions: a row with the seed, then
+// 2^n rows.
+func serverIDBlock(lengths ServerIDLengths, ids []ServerID) ([]bpf.XlbServerId, error) {
+	rows := make([]bpf.XlbServerId, len(ids))
+	for i, id := range ids {
+		if int(id.Rotation) >= len(lengths) || len(id.ID) == 0 || len(id.ID) != int(lengths[id.Rotation]) {
+			return nil, fmt.Errorf("server ID %x of rotation %d: not as long as the rotation's IDs are", id.ID, id.Rotation)
+		}
+		rows[i] = bpf.XlbServerId{Id: idNumber(id.ID), Backend: uint32(id.Backend), Rotation: id.Rotation, Used: 1}
+	}
+	size := 1
+	for size < len(ids) {
+		size *= 2
+	}
+	for ; size <= maxIDRows; size *= 2 {
+		for try := range seedsPerSize {
+			seed := mix64(uint64(try)+1) | 1
+			if block, ok := fillIDs(rows, size, seed); ok {
+				return block, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("%d server IDs cannot be kept apart: are two alike?", len(ids))
+}
+
+const maxIDRows = 1 << 22
+
+func fillIDs(rows []bpf.XlbServerId, size int, seed uint64) ([]bpf.XlbServerId, bool) {
+	block := make([]bpf.XlbServerId, 1+size)
+	block[0].Id = seed
+	for _, r := range rows {
+		at := &block[1+((r.Id^uint64(r.Rotation)<<61)*seed>>40&uint64(size-1))]
+		if at.Used != 0 {
+			return nil, false
+		}
+		*at = r
+	}
+	return block, true
+}
+
+func idNumber(id []byte) (n uint64) {
+	for _, b := range id {
+		n = n<<8 | uint64(b)
+	}
+	return n
+}
+
+// ruleKey is the key of a source prefix in `rules`.
+func ruleKey(service uint32, source netip.Prefix) bpf.XlbRuleKey {
+	k := keyOf(source.Masked())
+	var wire [4]byte
+	binary.BigEndian.PutUint32(wire[:], service)
+	return bpf.XlbRuleKey{Bits: 32 + uint32(k.length), Service: binary.NativeEndian.Uint32(wire[:]), Addr: k.words}
+}
