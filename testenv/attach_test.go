@@ -83,7 +83,7 @@ func TestFramesThatXDPRedirectsArrive(t *testing.T) {
 
 func TestKernelDecapWorksOrSaysThatTheKernelCannot(t *testing.T) {
 	n := newNamespace(t, "n")
-	if err := Connect(End{NS: n, Interface: "eth0", Addrs: []netip.Prefix{lbAddr}}, End{NS: newNamespace(t, "m"), Interface: "eth0"}, LinkOptions{}); err != nil {
+	if err := Connect(End{NS: n, Interface: "eth0", Addrs: []netip.Prefix{lbAddr.v4}}, End{NS: newNamespace(t, "m"), Interface: "eth0"}, LinkOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	c, err := KernelDecap(n, "eth0")

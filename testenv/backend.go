@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,18 +10,20 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 )
 
-// Backend is a node with an HTTP server and a UDP echo server, on every VIP and on its own address.
+// Backend is a node with an HTTP server and a UDP server, on every VIP and on its own addresses.
 //
-// HTTP: "/" answers 200 with an Answer as JSON; "/healthz" answers 200, or 503 after SetHealthy(false).
-// UDP: a datagram comes back from the address it was sent to, with the backend's name and a newline before it.
+// HTTP: "/" answers 200 with an Answer as JSON, once it has read the request's body; "/bytes/N" answers with the N bytes
+// that Download expects; "/healthz" answers 200, or 503 after SetHealthy(false). UDP: a datagram is answered from the
+// address it was sent to, with the backend's name, a newline and the datagram's SHA-256.
 type Backend struct {
 	*Namespace
-	Addr      netip.Addr // its own, on Interface
-	Interface string
-	MAC       net.HardwareAddr
+	Addr, Addr6 netip.Addr // its own, on Interface
+	Interface   string
+	MAC         net.HardwareAddr
 
 	vips []netip.Addr
 	port uint16
@@ -37,16 +40,18 @@ type Backend struct {
 type Answer struct {
 	Backend string         `json:"backend"`
 	Client  netip.AddrPort `json:"client"` // as the backend sees it
+	Bytes   int64          `json:"bytes"`  // in the request's body
+	SHA256  []byte         `json:"sha256"` // of the request's body
 }
 
 func newBackend(n *Namespace, mac net.HardwareAddr, vips []netip.Addr, port uint16) *Backend {
 	return &Backend{Namespace: n, Interface: "eth0", MAC: mac, vips: vips, port: port}
 }
 
-// end returns the backend's end of its link, and keeps the address.
-func (b *Backend) end(addr netip.Prefix) End {
-	b.Addr = addr.Addr()
-	return End{b.Namespace, b.Interface, b.MAC, []netip.Prefix{addr}}
+// end returns the backend's end of its link, and keeps the addresses.
+func (b *Backend) end(p pair) End {
+	b.Addr, b.Addr6 = p.v4.Addr(), p.v6.Addr()
+	return endOf(b.Namespace, b.Interface, b.MAC, p)
 }
 
 // SetHealthy decides what /healthz answers: 200, or 503.
@@ -116,7 +121,7 @@ func (b *Backend) start() (*servers, error) {
 	s := &servers{stopped: make(chan struct{})}
 	s.web.Handler, s.web.ConnState = b.handler(s.stopped), s.count
 	s.web.ErrorLog = log.New(io.Discard, "", 0)
-	for _, addr := range append([]netip.Addr{b.Addr}, b.vips...) {
+	for _, addr := range append([]netip.Addr{b.Addr, b.Addr6}, b.vips...) {
 		if err := s.listen(b, netip.AddrPortFrom(addr, b.port).String()); err != nil {
 			s.stop()
 			return nil, fmt.Errorf("start servers of %s: %w", b.Name(), err)
@@ -130,8 +135,23 @@ func (b *Backend) handler(stopped <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
 		client, _ := netip.ParseAddrPort(r.RemoteAddr)
+		sum := sha256.New()
+		n, err := io.Copy(sum, r.Body)
+		if err != nil {
+			return // with the connection
+		}
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(Answer{Backend: b.Name(), Client: client})
+		json.NewEncoder(w).Encode(Answer{b.Name(), client, n, sum.Sum(nil)})
+	})
+	mux.HandleFunc("/bytes/{count}", func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.ParseInt(r.PathValue("count"), 10, 64)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Header().Set(backendHeader, b.Name())
+		w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
+		io.Copy(w, payload(n)) // a client that has gone is no concern of the server's
 	})
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if sick, _ := b.state(); sick {
@@ -150,13 +170,11 @@ func (b *Backend) handler(stopped <-chan struct{}) http.Handler {
 	})
 }
 
-// echo serves one UDP socket until it is closed.
-func (b *Backend) echo(c net.PacketConn) {
-	prefix := []byte(b.Name() + "\n")
-	buf := make([]byte, len(prefix)+1<<16)
-	copy(buf, prefix)
+// serveUDP serves one UDP socket until it is closed. Answers are short, however long the question.
+func (b *Backend) serveUDP(c net.PacketConn) {
+	buf := make([]byte, 1<<16)
 	for {
-		n, from, err := c.ReadFrom(buf[len(prefix):])
+		n, from, err := c.ReadFrom(buf)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -164,7 +182,7 @@ func (b *Backend) echo(c net.PacketConn) {
 			continue
 		}
 		// A lost answer is the asker's to notice, as with any datagram.
-		c.WriteTo(buf[:len(prefix)+n], from)
+		c.WriteTo(datagramAnswer(b.Name(), buf[:n]), from)
 	}
 }
 
@@ -188,7 +206,7 @@ func (s *servers) listen(b *Backend, addr string) error {
 		return err
 	}
 	s.udp = append(s.udp, c)
-	s.accepting.Go(func() { b.echo(c) })
+	s.accepting.Go(func() { b.serveUDP(c) })
 	return nil
 }
 

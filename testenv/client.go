@@ -2,7 +2,6 @@ package testenv
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,34 +21,60 @@ import (
 // another source. Errors of the connection are wrapped (syscall.ECONNREFUSED of a killed backend, for one).
 func (l *Lab) Get(ctx context.Context, to, from netip.AddrPort) (string, error) {
 	fail := func(err error) (string, error) { return "", fmt.Errorf("get http://%s from %s: %w", to, from, err) }
-	c, err := l.Client.Dial(ctx, "tcp", from, to)
+	request, err := http.NewRequest(http.MethodGet, "http://"+to.String()+"/", nil)
 	if err != nil {
 		return fail(err)
+	}
+	a, err := l.ask(ctx, request, to, from)
+	if err != nil {
+		return fail(err)
+	}
+	return a.Backend, nil
+}
+
+// ask sends a request that is answered with an Answer, and returns it.
+func (l *Lab) ask(ctx context.Context, request *http.Request, to, from netip.AddrPort) (Answer, error) {
+	var a Answer
+	err := l.exchange(ctx, request, to, from, func(response *http.Response, local netip.AddrPort) error {
+		if err := json.NewDecoder(response.Body).Decode(&a); err != nil {
+			return err
+		}
+		if a.Client != local {
+			return fmt.Errorf("%s saw client %s, not %s", a.Backend, a.Client, local)
+		}
+		return nil
+	})
+	return a, err
+}
+
+// exchange sends a request on a connection of its own and has use read the response of status 200. The connection is reset
+// afterwards. local is the source as the client knows it.
+func (l *Lab) exchange(ctx context.Context, request *http.Request, to, from netip.AddrPort, use func(response *http.Response, local netip.AddrPort) error) error {
+	c, err := l.Client.Dial(ctx, "tcp", from, to)
+	if err != nil {
+		return err
 	}
 	defer c.Close()
 	defer interrupt(ctx, c)()
 	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
-		return fail(err)
+		return err
 	}
-	if _, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", to); err != nil {
-		return fail(because(ctx, err))
+	request.Close = true
+	if err := request.Write(c); err != nil {
+		return because(ctx, err)
 	}
-	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	response, err := http.ReadResponse(bufio.NewReader(c), request)
 	if err != nil {
-		return fail(because(ctx, err))
+		return because(ctx, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fail(fmt.Errorf("status %s", response.Status))
+		return fmt.Errorf("status %s", response.Status)
 	}
-	var a Answer
-	if err := json.NewDecoder(response.Body).Decode(&a); err != nil {
-		return fail(because(ctx, err))
+	if err := use(response, c.LocalAddr().(*net.TCPAddr).AddrPort()); err != nil {
+		return because(ctx, err)
 	}
-	if seen := c.LocalAddr().(*net.TCPAddr).AddrPort(); a.Client != seen {
-		return fail(fmt.Errorf("%s saw client %s, not %s", a.Backend, a.Client, seen))
-	}
-	return a.Backend, nil
+	return nil
 }
 
 // Owners gets from every source, a few at a time, and returns which backend answered each. It ends at the first error.
@@ -90,33 +115,6 @@ func (l *Lab) HTTPClient(from netip.Addr) *http.Client {
 			return l.Client.Dial(ctx, network, source, to)
 		},
 	}}
-}
-
-// Ask sends one datagram from exactly that source, and returns the name of the backend that answered it. It never repeats
-// the question: give ctx a deadline, since a lost datagram means waiting until its end. Only an answer from the address
-// asked is one.
-func (l *Lab) Ask(ctx context.Context, to, from netip.AddrPort) (string, error) {
-	fail := func(err error) (string, error) { return "", fmt.Errorf("ask udp %s from %s: %w", to, from, err) }
-	c, err := l.Client.Dial(ctx, "udp", from, to)
-	if err != nil {
-		return fail(err)
-	}
-	defer c.Close()
-	defer interrupt(ctx, c)()
-	question := []byte("who answers " + c.LocalAddr().String() + "?")
-	if _, err := c.Write(question); err != nil {
-		return fail(because(ctx, err))
-	}
-	buf := make([]byte, 1<<16)
-	n, err := c.Read(buf)
-	if err != nil {
-		return fail(because(ctx, err))
-	}
-	name, echoed, found := bytes.Cut(buf[:n], []byte{'\n'})
-	if !found || !bytes.Equal(echoed, question) {
-		return fail(fmt.Errorf("answer %q does not hold the question", buf[:n]))
-	}
-	return string(name), nil
 }
 
 // interrupt ends reads and writes on c when ctx ends; the returned function stops that.

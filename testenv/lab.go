@@ -4,46 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 )
 
-// Options describe a lab. The zero value is a lab with three backends and one VIP.
-type Options struct {
-	Backends int          // how many, at most MaxBackends; 0: three
-	VIPs     []netip.Addr // IPv4; nil: DefaultVIP alone
-	Port     uint16       // of the backends' HTTP (TCP) and echo (UDP) servers; 0: DefaultPort
-	// Decap makes a backend's interface accept tunnelled packets, KernelDecap for one. nil: AttachPass, for labs without
-	// tunnels. The closer may be nil, and so the hook be left free.
-	Decap func(n *Namespace, ifname string) (io.Closer, error)
-}
-
-func (o Options) withDefaults() (Options, error) {
-	if o.Backends == 0 {
-		o.Backends = 3
-	}
-	if o.Backends < 0 || o.Backends > MaxBackends {
-		return o, fmt.Errorf("build lab: %d backends, ask for 1 to %d", o.Backends, MaxBackends)
-	}
-	if o.VIPs == nil {
-		o.VIPs = []netip.Addr{DefaultVIP}
-	}
-	for _, vip := range o.VIPs {
-		if !vip.Is4() {
-			return o, fmt.Errorf("build lab: VIP %s, give an IPv4 address", vip)
-		}
-	}
-	if o.Port == 0 {
-		o.Port = DefaultPort
-	}
-	if o.Decap == nil {
-		o.Decap = AttachPass
-	}
-	return o, nil
-}
-
-// Lab is a small network: a client, a router, a load balancer's node and backends with servers. Every backend holds the
-// VIPs and answers the client directly. Close it when done.
+// Lab is a small network: a client, a router, a load balancer's node and backends with servers, all with IPv4 and IPv6.
+// Every backend holds the VIPs and answers the client directly. Close it when done.
 type Lab struct {
 	Client   *Namespace
 	Router   *Namespace
@@ -53,9 +20,9 @@ type Lab struct {
 	VIPs     []netip.Addr
 	Port     uint16
 
-	LBAddr       netip.Addr // of the interface towards the backends
-	LBInterfaces []string   // the one that VIP traffic comes in by is first
-	LBPeers      []End      // the other ends of LBInterfaces, in their order
+	LBAddr, LBAddr6 netip.Addr // of the interface towards the backends
+	LBInterfaces    []string   // the one that VIP traffic comes in by is first
+	LBPeers         []End      // the other ends of LBInterfaces, in their order
 
 	options Options
 	closers []io.Closer // closed last to first
@@ -70,19 +37,16 @@ func NewRouted(o Options) (*Lab, error) {
 			return err
 		}
 		for i, b := range l.Backends {
-			subnet := [4]byte{10, 1, byte(i + 1), 1}
-			addr := netip.PrefixFrom(netip.AddrFrom4(subnet), 24)
-			subnet[3] = 254
-			gateway := netip.PrefixFrom(netip.AddrFrom4(subnet), 24)
-			router := End{l.Router, fmt.Sprintf("backend%d", i+1), mac(routerMAC, 3+i), []netip.Prefix{gateway}}
-			if err := Connect(b.end(addr), router, LinkOptions{MTU: EncapMTU}); err != nil {
+			addr, gateway := routedBackend(i + 1)
+			router := endOf(l.Router, fmt.Sprintf("backend%d", i+1), mac(routerMAC, 3+i), gateway)
+			if err := Connect(b.end(addr), router, LinkOptions{MTU: l.options.BackendMTU}); err != nil {
 				return err
 			}
-			if err := l.routeBackend(b, gateway.Addr()); err != nil {
+			if err := l.routeBackend(b, gateway); err != nil {
 				return err
 			}
 		}
-		return l.routeVIPs(lbAddr.Addr())
+		return l.routeVIPs(lbAddr)
 	})
 }
 
@@ -96,10 +60,10 @@ func NewSwitched(o Options) (*Lab, error) {
 		if err := l.plugLB("eth0", 1); err != nil {
 			return err
 		}
-		if err := l.LB.AddRoute(everywhere, lanGateway.Addr()); err != nil {
+		if err := l.LB.addDefaultRoutes(lanGateway); err != nil {
 			return err
 		}
-		return l.routeVIPs(lanLB.Addr())
+		return l.routeVIPs(lanLB)
 	})
 }
 
@@ -116,7 +80,7 @@ func NewTwoArmed(o Options) (*Lab, error) {
 		if err := l.plugLB("eth1", 2); err != nil {
 			return err
 		}
-		return l.routeVIPs(lbAddr.Addr())
+		return l.routeVIPs(lbAddr)
 	})
 }
 
@@ -184,31 +148,53 @@ func (l *Lab) hold(c io.Closer, err error) error {
 	return err
 }
 
+// endOf returns an end with addresses of both families, and the link-local one.
+func endOf(n *Namespace, ifname string, mac net.HardwareAddr, p pair) End {
+	return End{n, ifname, mac, []netip.Prefix{p.v4, p.v6, linkLocal(mac)}}
+}
+
 func (l *Lab) connectClient() error {
-	client := End{l.Client, "eth0", mac(clientMAC, 1), []netip.Prefix{clientAddr}}
-	router := End{l.Router, "client", mac(routerMAC, 1), []netip.Prefix{clientGateway}}
+	client := endOf(l.Client, "eth0", mac(clientMAC, 1), clientAddr)
+	router := endOf(l.Router, "client", mac(routerMAC, 1), clientGateway)
 	if err := Connect(client, router, LinkOptions{}); err != nil {
 		return err
 	}
-	if err := l.Client.AddLocalPrefix(ClientNet); err != nil {
+	for _, p := range []netip.Prefix{ClientNet, ClientNet6} {
+		if err := l.Client.AddLocalPrefix(p); err != nil {
+			return err
+		}
+	}
+	if err := l.Client.addDefaultRoutes(clientGateway); err != nil {
 		return err
 	}
-	if err := l.Client.AddRoute(everywhere, clientGateway.Addr()); err != nil {
-		return err
+	mtu := 0
+	if l.options.ClientMTU < DefaultMTU {
+		mtu = l.options.ClientMTU
 	}
-	return l.Router.AddRoute(ClientNet, clientAddr.Addr())
+	for _, p := range []struct{ addr, net netip.Prefix }{{clientAddr.v4, ClientNet}, {clientAddr.v6, ClientNet6}} {
+		via := p.addr.Addr()
+		if err := l.Router.addRoute(p.net, via, mtu); err != nil {
+			return err
+		}
+		if mtu == 0 {
+			continue
+		}
+		if err := l.Router.limitHost(router.Interface, via, mtu); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// connectLB gives the balancer a link of its own with the router, and its default route.
-func (l *Lab) connectLB(addr, gateway netip.Prefix) error {
-	lb := End{l.LB, "eth0", mac(lbMAC, 1), []netip.Prefix{addr}}
-	router := End{l.Router, "lb", mac(routerMAC, 2), []netip.Prefix{gateway}}
-	if err := Connect(lb, router, LinkOptions{MTU: EncapMTU}); err != nil {
+// connectLB gives the balancer a link of its own with the router, and its default routes.
+func (l *Lab) connectLB(addr, gateway pair) error {
+	lb := endOf(l.LB, "eth0", mac(lbMAC, 1), addr)
+	router := endOf(l.Router, "lb", mac(routerMAC, 2), gateway)
+	if err := Connect(lb, router, LinkOptions{MTU: l.options.LBMTU}); err != nil {
 		return err
 	}
-	l.LBAddr = addr.Addr()
-	l.LBInterfaces, l.LBPeers = append(l.LBInterfaces, lb.Interface), append(l.LBPeers, router)
-	return l.LB.AddRoute(everywhere, gateway.Addr())
+	l.addLBLink(lb, router, addr)
+	return l.LB.addDefaultRoutes(gateway)
 }
 
 // connectLAN makes the switch with the router and the backends on it.
@@ -218,16 +204,15 @@ func (l *Lab) connectLAN() error {
 		return err
 	}
 	l.Switch = s
-	router := End{l.Router, "lan", mac(routerMAC, 3), []netip.Prefix{lanGateway}}
+	router := endOf(l.Router, "lan", mac(routerMAC, 3), lanGateway)
 	if _, err := s.Plug(router, "router", LinkOptions{MTU: EncapMTU}); err != nil {
 		return err
 	}
 	for i, b := range l.Backends {
-		addr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, 0, byte(i + 1)}), 16)
-		if _, err := s.Plug(b.end(addr), b.Name(), LinkOptions{MTU: EncapMTU}); err != nil {
+		if _, err := s.Plug(b.end(lanBackend(i+1)), b.Name(), LinkOptions{MTU: l.options.BackendMTU}); err != nil {
 			return err
 		}
-		if err := l.routeBackend(b, lanGateway.Addr()); err != nil {
+		if err := l.routeBackend(b, lanGateway); err != nil {
 			return err
 		}
 	}
@@ -235,33 +220,42 @@ func (l *Lab) connectLAN() error {
 }
 
 func (l *Lab) plugLB(ifname string, number int) error {
-	lb := End{l.LB, ifname, mac(lbMAC, number), []netip.Prefix{lanLB}}
-	port, err := l.Switch.Plug(lb, "lb", LinkOptions{MTU: EncapMTU})
+	lb := endOf(l.LB, ifname, mac(lbMAC, number), lanLB)
+	port, err := l.Switch.Plug(lb, "lb", LinkOptions{MTU: l.options.LBMTU})
 	if err != nil {
 		return err
 	}
-	l.LBAddr = lanLB.Addr()
-	l.LBInterfaces, l.LBPeers = append(l.LBInterfaces, ifname), append(l.LBPeers, port)
+	l.addLBLink(lb, port, lanLB)
 	return nil
 }
 
-func (l *Lab) routeBackend(b *Backend, gateway netip.Addr) error {
-	if err := b.AddRoute(everywhere, gateway); err != nil {
+func (l *Lab) addLBLink(lb, peer End, addr pair) {
+	l.LBAddr, l.LBAddr6 = addr.v4.Addr(), addr.v6.Addr()
+	l.LBInterfaces, l.LBPeers = append(l.LBInterfaces, lb.Interface), append(l.LBPeers, peer)
+}
+
+func (l *Lab) routeBackend(b *Backend, gateway pair) error {
+	if err := b.addDefaultRoutes(gateway); err != nil {
 		return err
 	}
 	return b.HoldVIPs(l.VIPs...)
 }
 
-func (l *Lab) routeVIPs(lb netip.Addr) error {
+func (l *Lab) routeVIPs(lb pair) error {
 	for _, vip := range l.VIPs {
-		if err := l.Router.AddRoute(netip.PrefixFrom(vip, vip.BitLen()), lb); err != nil {
+		via := lb.v4.Addr()
+		if vip.Is6() {
+			via = lb.v6.Addr()
+		}
+		if err := l.Router.AddRoute(netip.PrefixFrom(vip, vip.BitLen()), via); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// RouteVIP has the router send a VIP's traffic to another gateway than before: past the balancer, or back to it.
+// RouteVIP has the router send a VIP's traffic to another gateway of its family than before: past the balancer, or back
+// to it.
 func (l *Lab) RouteVIP(vip, via netip.Addr) error {
 	return l.Router.ReplaceRoute(netip.PrefixFrom(vip, vip.BitLen()), via)
 }

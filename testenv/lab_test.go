@@ -14,11 +14,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-var web = netip.AddrPortFrom(DefaultVIP, DefaultPort)
+var (
+	web  = netip.AddrPortFrom(DefaultVIP, DefaultPort)
+	web6 = netip.AddrPortFrom(DefaultVIP6, DefaultPort)
+	both = []netip.Addr{DefaultVIP, DefaultVIP6}
+)
+
+// labs are all ways to build one.
+var labs = map[string]func(Options) (*Lab, error){"routed": NewRouted, "switched": NewSwitched, "two-armed": NewTwoArmed}
 
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
@@ -41,7 +46,11 @@ func newLab(t *testing.T, build func(Options) (*Lab, error), o Options) *Lab {
 
 func sendTo(t *testing.T, lab *Lab, vip netip.Addr, b *Backend) {
 	t.Helper()
-	if err := lab.RouteVIP(vip, b.Addr); err != nil {
+	via := b.Addr
+	if vip.Is6() {
+		via = b.Addr6
+	}
+	if err := lab.RouteVIP(vip, via); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -54,24 +63,35 @@ func wantAnswer(t *testing.T, what string, got string, err error, want string) {
 }
 
 func TestEveryLabCarriesHTTPAndUDPToTheBackendItIsRoutedTo(t *testing.T) {
-	labs := map[string]func(Options) (*Lab, error){"routed": NewRouted, "switched": NewSwitched, "two-armed": NewTwoArmed}
 	for name, build := range labs {
 		t.Run(name, func(t *testing.T) {
-			second := netip.MustParseAddr("192.0.2.11")
-			lab := newLab(t, build, Options{VIPs: []netip.Addr{DefaultVIP, second}})
-			ctx, from := within(t, 10*time.Second), Sources(1)[0]
+			second, second6 := netip.MustParseAddr("192.0.2.11"), netip.MustParseAddr("2001:db8:2::11")
+			lab := newLab(t, build, Options{VIPs: []netip.Addr{DefaultVIP, second, DefaultVIP6, second6}})
+			ctx := within(t, 10*time.Second)
 			sendTo(t, lab, second, lab.Backends[2])
-			for vip, want := range map[netip.Addr]string{DefaultVIP: "backend1", second: "backend3"} {
-				to := netip.AddrPortFrom(vip, lab.Port)
+			sendTo(t, lab, second6, lab.Backends[1])
+			for vip, want := range map[netip.Addr]string{
+				DefaultVIP: "backend1", second: "backend3", DefaultVIP6: "backend1", second6: "backend2",
+			} {
+				to, from := netip.AddrPortFrom(vip, lab.Port), SourcesFor(vip, 1)[0]
 				got, err := lab.Get(ctx, to, from)
 				wantAnswer(t, "HTTP", got, err, want)
 				got, err = lab.Ask(ctx, to, from)
 				wantAnswer(t, "UDP", got, err, want)
+				got, err = lab.Get(ctx, to, netip.AddrPort{})
+				wantAnswer(t, "HTTP from a source of the client's choice", got, err, want)
 			}
 			for _, b := range lab.Backends {
-				status, err := healthz(ctx, lab.LB, netip.AddrPortFrom(b.Addr, lab.Port))
-				if err != nil || status != http.StatusOK {
-					t.Errorf("health of %s from the balancer: %d, %v", b.Name(), status, err)
+				for _, addr := range []netip.Addr{b.Addr, b.Addr6} {
+					status, err := healthz(ctx, lab.LB, netip.AddrPortFrom(addr, lab.Port))
+					if err != nil || status != http.StatusOK {
+						t.Errorf("health of %s at %s from the balancer: %d, %v", b.Name(), addr, status, err)
+					}
+				}
+			}
+			for _, addr := range []netip.Addr{lab.LBAddr, lab.LBAddr6} {
+				if err := lab.Backends[0].Ping(ctx, addr); err != nil {
+					t.Error(err)
 				}
 			}
 			if len(lab.LBInterfaces) != len(lab.LBPeers) {
@@ -101,25 +121,27 @@ func healthz(ctx context.Context, from *Namespace, to netip.AddrPort) (int, erro
 }
 
 func TestVIPTrafficReachesTheBalancerAndNobodyAnswersThere(t *testing.T) {
-	for name, build := range map[string]func(Options) (*Lab, error){"routed": NewRouted, "switched": NewSwitched, "two-armed": NewTwoArmed} {
+	for name, build := range labs {
 		t.Run(name, func(t *testing.T) {
-			lab := New(t, build, Options{})
-			tap := openTap(t, lab.LB, lab.LBInterfaces[0])
-			ctx, cancel := context.WithCancel(within(t, 10*time.Second))
-			asked := make(chan error, 1)
-			go func() {
-				_, err := lab.Ask(ctx, web, Sources(1)[0])
-				asked <- err
-			}()
-			_, err := tap.Find(ctx, "the question", func(f Frame) bool {
-				return !f.Outgoing && bytes.Contains(f.Data, []byte("who answers"))
-			})
-			cancel()
-			if err != nil {
-				t.Error(err)
-			}
-			if err := <-asked; !errors.Is(err, context.Canceled) {
-				t.Errorf("asking ended with %v, want %v", err, context.Canceled)
+			lab := New(t, build, Options{VIPs: both})
+			for _, to := range []netip.AddrPort{web, web6} {
+				tap := openTap(t, lab.LB, lab.LBInterfaces[0])
+				ctx, cancel := context.WithCancel(within(t, 10*time.Second))
+				asked := make(chan error, 1)
+				go func() {
+					_, err := lab.Ask(ctx, to, SourcesFor(to.Addr(), 1)[0])
+					asked <- err
+				}()
+				_, err := tap.Find(ctx, "the question", func(f Frame) bool {
+					return !f.Outgoing && bytes.Contains(f.Data, []byte("who answers"))
+				})
+				cancel()
+				if err != nil {
+					t.Error(err)
+				}
+				if err := <-asked; !errors.Is(err, context.Canceled) {
+					t.Errorf("asking %s ended with %v, want %v", to, err, context.Canceled)
+				}
 			}
 		})
 	}
@@ -140,34 +162,41 @@ func TestTheSameSourceTupleWorksAgainAtOnce(t *testing.T) {
 }
 
 func TestOwnersNamesTheBackendOfEverySource(t *testing.T) {
-	lab := newLab(t, NewSwitched, Options{})
-	sources := Sources(200)
-	owners, err := lab.Owners(within(t, 20*time.Second), web, sources)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range sources {
-		if owners[s] != "backend1" {
-			t.Errorf("source %s: %q", s, owners[s])
+	lab := newLab(t, NewSwitched, Options{VIPs: both})
+	for _, to := range []netip.AddrPort{web, web6} {
+		sources := SourcesFor(to.Addr(), 200)
+		owners, err := lab.Owners(within(t, 20*time.Second), to, sources)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range sources {
+			if owners[s] != "backend1" {
+				t.Errorf("source %s: %q", s, owners[s])
+			}
 		}
 	}
 	lab.Backends[0].Kill()
-	if _, err := lab.Owners(within(t, 20*time.Second), web, sources); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := lab.Owners(within(t, 20*time.Second), web, Sources(20)); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("after the kill: %v, want %v", err, syscall.ECONNREFUSED)
 	}
 }
 
 func TestSourcesAreDifferentAndTheClients(t *testing.T) {
-	all := Sources(200_000)
-	seen := make(map[netip.AddrPort]bool, len(all))
-	for _, s := range all {
-		if seen[s] || !ClientNet.Contains(s.Addr()) || s.Port() < 1024 {
-			t.Fatalf("source %s", s)
+	for vip, clients := range map[netip.Addr]netip.Prefix{DefaultVIP: ClientNet, DefaultVIP6: ClientNet6} {
+		all := SourcesFor(vip, 200_000)
+		seen := make(map[netip.AddrPort]bool, len(all))
+		for _, s := range all {
+			if seen[s] || !clients.Contains(s.Addr()) || s.Port() < 1024 {
+				t.Fatalf("source %s", s)
+			}
+			seen[s] = true
 		}
-		seen[s] = true
+		if !slices.Equal(SourcesFor(vip, 10), all[:10]) {
+			t.Error("the first sources depend on how many are asked for")
+		}
 	}
-	if !slices.Equal(Sources(10), all[:10]) {
-		t.Error("the first sources depend on how many are asked for")
+	if !slices.Equal(Sources(10), SourcesFor(DefaultVIP, 10)) {
+		t.Error("Sources are not those for an IPv4 address")
 	}
 }
 
@@ -197,30 +226,32 @@ func TestHTTPClientKeepsItsConnection(t *testing.T) {
 }
 
 func TestLinksThatCarryTunnelsHaveRoomForOuterHeaders(t *testing.T) {
-	for name, build := range map[string]func(Options) (*Lab, error){"routed": NewRouted, "switched": NewSwitched, "two-armed": NewTwoArmed} {
+	for name, build := range labs {
 		t.Run(name, func(t *testing.T) {
 			lab := New(t, build, Options{})
-			check := func(n *Namespace, ifname string, want int) {
-				l, err := n.Netlink().LinkByName(ifname)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := l.Attrs().MTU; got != want {
-					t.Errorf("%s/%s: MTU %d, want %d", n.Name(), ifname, got, want)
-				}
-			}
-			check(lab.Client, "eth0", DefaultMTU)
+			wantMTU(t, lab.Client, "eth0", DefaultMTU)
 			for i, e := range lab.LBPeers {
-				check(lab.LB, lab.LBInterfaces[i], EncapMTU)
-				check(e.NS, e.Interface, EncapMTU)
+				wantMTU(t, lab.LB, lab.LBInterfaces[i], EncapMTU)
+				wantMTU(t, e.NS, e.Interface, EncapMTU)
 			}
 			for _, b := range lab.Backends {
-				check(b.Namespace, b.Interface, EncapMTU)
+				wantMTU(t, b.Namespace, b.Interface, EncapMTU)
 			}
 			if lab.Switch != nil {
-				check(lab.Switch.Namespace, "switch", EncapMTU)
+				wantMTU(t, lab.Switch.Namespace, "switch", EncapMTU)
 			}
 		})
+	}
+}
+
+func wantMTU(t *testing.T, n *Namespace, ifname string, want int) {
+	t.Helper()
+	l, err := n.Netlink().LinkByName(ifname)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Attrs().MTU; got != want {
+		t.Errorf("%s/%s: MTU %d, want %d", n.Name(), ifname, got, want)
 	}
 }
 
@@ -265,77 +296,18 @@ func openDescriptors(t *testing.T) int {
 
 func TestUnusableOptionsAreRefused(t *testing.T) {
 	for name, o := range map[string]Options{
-		"251 backends": {Backends: 251},
-		"IPv4":         {VIPs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}},
-		"-1 backends":  {Backends: -1},
+		"251 backends":            {Backends: 251},
+		"-1 backends":             {Backends: -1},
+		"VIP invalid IP":          {VIPs: []netip.Addr{{}}},
+		"VIP fe80::1%eth0":        {VIPs: []netip.Addr{netip.MustParseAddr("fe80::1%eth0")}},
+		"VIP ::ffff:192.0.2.10":   {VIPs: []netip.Addr{netip.MustParseAddr("::ffff:192.0.2.10")}},
+		"balancer MTU 1279":       {LBMTU: 1279},
+		"backend MTU -1":          {BackendMTU: -1},
+		"client MTU 1000":         {ClientMTU: 1000},
+		"client MTU 1501, give a": {ClientMTU: 1501},
 	} {
 		if lab, err := NewRouted(o); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v, %v", name, lab, err)
 		}
-	}
-}
-
-// arp makes a broadcast ARP request.
-func arp(mac net.HardwareAddr, sender, target netip.Addr) []byte {
-	return slices.Concat(bytes.Repeat([]byte{0xff}, 6), mac, []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 1},
-		mac, sender.AsSlice(), make([]byte, 6), target.AsSlice())
-}
-
-// arpSender returns who an ARP frame says it is from.
-func arpSender(f Frame) (netip.Addr, bool) {
-	if len(f.Data) < 42 || f.Data[12] != 8 || f.Data[13] != 6 {
-		return netip.Addr{}, false
-	}
-	return netip.AddrFromSlice(f.Data[28:32])
-}
-
-func TestBackendsDoNotAnswerARPForTheVIP(t *testing.T) {
-	lab := New(t, NewSwitched, Options{})
-	b := lab.Backends[0]
-	tap := openTap(t, b.Namespace, b.Interface)
-	for _, target := range []netip.Addr{DefaultVIP, b.Addr} {
-		if err := Inject(lab.LB, lab.LBInterfaces[0], arp(mac(lbMAC, 1), lab.LBAddr, target)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// Requests are answered in their order: an answer for the VIP would be the first.
-	f, err := tap.Find(within(t, 10*time.Second), "an ARP answer", func(f Frame) bool {
-		_, ok := arpSender(f)
-		return ok && f.Outgoing
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, _ := arpSender(f); got != b.Addr {
-		t.Errorf("the first answer is for %s, want %s alone", got, b.Addr)
-	}
-}
-
-func TestBackendsDoNotNameTheVIPInTheirARPRequests(t *testing.T) {
-	lab := newLab(t, NewSwitched, Options{})
-	b, ctx := lab.Backends[0], within(t, 10*time.Second)
-	got, err := lab.Ask(ctx, web, Sources(1)[0])
-	wantAnswer(t, "UDP", got, err, b.Name())
-	neighbours, err := b.Netlink().NeighList(index(t, b.Namespace, b.Interface), unix.AF_INET)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range neighbours {
-		if err := b.Netlink().NeighDel(&n); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tap := openTap(t, b.Namespace, b.Interface)
-	got, err = lab.Ask(ctx, web, Sources(1)[0])
-	wantAnswer(t, "UDP", got, err, b.Name())
-	f, err := tap.Find(ctx, "an ARP request of the backend", func(f Frame) bool {
-		_, ok := arpSender(f)
-		return ok && f.Outgoing
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, _ := arpSender(f); got != b.Addr {
-		t.Errorf("the request is from %s, want %s", got, b.Addr)
 	}
 }

@@ -7,12 +7,14 @@ import (
 
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // MTUs of lab links. Links that carry tunnelled packets need room for the outer headers, or a full-sized packet vanishes.
 const (
 	DefaultMTU = 1500
 	EncapMTU   = 1600
+	MinMTU     = 1280 // of a link with IPv6 (RFC 8200, section 5)
 )
 
 // End is one end of a link: an interface in a namespace.
@@ -28,8 +30,9 @@ type LinkOptions struct {
 	MTU int // bytes without the Ethernet header; 0: DefaultMTU
 }
 
-// Connect joins two namespaces with a veth pair and sets both ends up, with TX checksum offload off: a veth leaves the
-// checksum to hardware that does not exist, and a packet that XDP sends on would arrive with a wrong one.
+// Connect joins two namespaces with a veth pair and sets both ends up, with TX offload of checksums and VLAN tags off. A
+// veth leaves both to hardware that does not exist: a packet that XDP sends on would arrive with a wrong checksum, and
+// without the tag, which XDP does not see at all.
 func Connect(a, b End, o LinkOptions) error {
 	if o.MTU == 0 {
 		o.MTU = DefaultMTU
@@ -57,27 +60,44 @@ func (e End) up() error {
 	if err != nil {
 		return fmt.Errorf("find interface %s: %w", e, err)
 	}
-	if err := e.NS.Do(func() error { return checksumInSoftware(e.Interface) }); err != nil {
-		return fmt.Errorf("switch off checksum offload of %s: %w", e, err)
-	}
-	for _, p := range e.Addrs {
-		if err := e.NS.Netlink().AddrAdd(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil {
-			return fmt.Errorf("add address %s to %s: %w", p, e, err)
-		}
+	if err := e.NS.Do(func() error { return withoutOffload(e.Interface) }); err != nil {
+		return fmt.Errorf("switch off offloads of %s: %w", e, err)
 	}
 	if err := e.NS.Netlink().LinkSetUp(link); err != nil {
 		return fmt.Errorf("set %s up: %w", e, err)
 	}
+	for _, p := range e.Addrs {
+		if err := e.NS.Netlink().AddrAdd(link, address(p)); err != nil {
+			return fmt.Errorf("add address %s to %s: %w", p, e, err)
+		}
+	}
 	return nil
 }
 
-func checksumInSoftware(ifname string) error {
+// offloads are left to hardware by a veth unless they are switched off.
+var offloads = map[string]bool{
+	"tx-checksum-ip-generic": false,
+	"tx-vlan-hw-insert":      false,
+	"tx-vlan-stag-hw-insert": false,
+}
+
+func withoutOffload(ifname string) error {
 	tool, err := ethtool.NewEthtool()
 	if err != nil {
 		return err
 	}
 	defer tool.Close()
-	return tool.Change(ifname, map[string]bool{"tx-checksum-ip-generic": false})
+	return tool.Change(ifname, offloads)
+}
+
+// address is an address for an interface, usable at once.
+func address(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: ipNet(p)}
+	if p.Addr().Is6() {
+		// Where duplicate address detection is off as a whole, addresses still wait for the kernel's worker.
+		a.Flags = unix.IFA_F_NODAD
+	}
+	return a
 }
 
 // ipNet converts a prefix and keeps its host bits.

@@ -99,16 +99,23 @@ func openCurrent() (int, error) {
 	return fd, nil
 }
 
-// settings of every new namespace. It would inherit those of IPv4 from the machine, whatever they are there; and direct
-// return is asymmetric, so reverse path filters are off. Without those of IPv6 it sends frames that no test asked for:
-// duplicate address detection, router solicitations and multicast reports for link-local addresses.
+// settings of every new namespace. It may inherit those of the machine, whatever they are there; and direct return is
+// asymmetric, so reverse path filters are off. IPv6 addresses are those that are given alone, usable at once, and no frames
+// are sent that no test asked for: duplicate address detection, router solicitations, and reports of multicast groups for a
+// link-local address that the kernel makes by itself. ICMP sockets are for everybody.
 var settings = [][2]string{
 	{"net.ipv4.ip_forward", "0"},
 	{"net.ipv4.conf.all.rp_filter", "0"},
 	{"net.ipv4.conf.default.rp_filter", "0"},
 	{"net.ipv4.conf.all.send_redirects", "0"},
 	{"net.ipv4.conf.default.send_redirects", "0"},
+	{"net.ipv4.ping_group_range", "0 2147483647"},
+	{"net.ipv6.conf.all.disable_ipv6", "0"},
+	{"net.ipv6.conf.default.disable_ipv6", "0"},
+	{"net.ipv6.conf.all.forwarding", "0"},
+	{"net.ipv6.conf.all.accept_dad", "0"},
 	{"net.ipv6.conf.default.accept_dad", "0"},
+	{"net.ipv6.conf.default.accept_ra", "0"},
 	{"net.ipv6.conf.default.router_solicitations", "0"},
 	{"net.ipv6.conf.default.addr_gen_mode", "1"},
 }

@@ -5,12 +5,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Frame is an Ethernet frame as an interface carried it, without its checksum. The kernel takes VLAN tags off before.
+// Frame is an Ethernet frame as an interface carried it, with its VLAN tags and without its checksum.
 type Frame struct {
 	Data     []byte
 	Outgoing bool // the namespace sent it; else it came in
@@ -36,6 +37,10 @@ func OpenTap(n *Namespace, ifname string) (*Tap, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, tapBuffer); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("tap %s/%s: grow buffer: %w", n.name, ifname, err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("tap %s/%s: ask for VLAN tags: %w", n.name, ifname, err)
 	}
 	return &Tap{file: os.NewFile(uintptr(fd), "tap"), on: n.name + "/" + ifname}, nil
 }
@@ -82,12 +87,10 @@ func (t *Tap) Next(ctx context.Context) (Frame, error) {
 	if err != nil {
 		return Frame{}, fmt.Errorf("read tap %s: %w", t.on, err)
 	}
-	buf := make([]byte, 1<<16)
-	var n int
-	var from unix.Sockaddr
+	var f Frame
 	var recvErr error
 	err = raw.Read(func(fd uintptr) bool {
-		n, from, recvErr = unix.Recvfrom(int(fd), buf, 0)
+		f, recvErr = receive(int(fd))
 		return recvErr != unix.EAGAIN
 	})
 	if err == nil {
@@ -96,8 +99,43 @@ func (t *Tap) Next(ctx context.Context) (Frame, error) {
 	if err != nil {
 		return Frame{}, fmt.Errorf("read tap %s: %w", t.on, because(ctx, err))
 	}
+	return f, nil
+}
+
+// receive takes one frame from a packet socket.
+func receive(fd int) (Frame, error) {
+	var note unix.TpacketAuxdata
+	buf, control := make([]byte, 1<<16), make([]byte, unix.CmsgSpace(binary.Size(note)))
+	n, size, _, from, err := unix.Recvmsg(fd, buf, control, 0)
+	if err != nil {
+		return Frame{}, err
+	}
 	link, ok := from.(*unix.SockaddrLinklayer)
-	return Frame{Data: buf[:n:n], Outgoing: ok && link.Pkttype == unix.PACKET_OUTGOING}, nil
+	f := Frame{Data: buf[:n:n], Outgoing: ok && link.Pkttype == unix.PACKET_OUTGOING}
+	messages, err := unix.ParseSocketControlMessage(control[:size])
+	if err != nil {
+		return Frame{}, fmt.Errorf("read control messages: %w", err)
+	}
+	for _, m := range messages {
+		if m.Header.Level != unix.SOL_PACKET || m.Header.Type != unix.PACKET_AUXDATA {
+			continue
+		}
+		if _, err := binary.Decode(m.Data, binary.NativeEndian, &note); err != nil {
+			return Frame{}, fmt.Errorf("read note about frame: %w", err)
+		}
+		// The kernel takes the outer tag off the frame and notes it; an inner one stays.
+		if note.Status&unix.TP_STATUS_VLAN_VALID != 0 {
+			f.Data = withTag(f.Data, note.Vlan_tpid, note.Vlan_tci)
+		}
+	}
+	return f, nil
+}
+
+// withTag puts a VLAN tag behind the MAC addresses of a frame.
+func withTag(frame []byte, protocol, control uint16) []byte {
+	const addresses = 12
+	tag := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, protocol), control)
+	return slices.Insert(frame, min(addresses, len(frame)), tag...)
 }
 
 // Find returns the next frame that match accepts, and skips those before. The error at the end of ctx says what was sought,

@@ -91,10 +91,14 @@ func (l *lab) link(ns *testenv.Namespace, name string) netlink.Link {
 
 func (l *lab) index(name string) int { return l.link(l.lb, name).Attrs().Index }
 
+func addr(prefix string) *netlink.Addr {
+	p := netip.MustParsePrefix(prefix)
+	return &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+}
+
 // route returns a route of the load balancer.
 func route(dst, gateway string) *netlink.Route {
-	p := netip.MustParsePrefix(dst)
-	r := &netlink.Route{Dst: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+	r := &netlink.Route{Dst: addr(dst).IPNet}
 	if gateway != "" {
 		r.Gw = netip.MustParseAddr(gateway).AsSlice()
 	}

@@ -53,7 +53,7 @@ func newDevice(link netlink.Link) device {
 }
 
 // fault says why no packet can leave by the device, or returns nil. It wraps
-// errCannotSend if the kernel could yet send one.
+// errCannotSend where the kernel itself could send one.
 func (d device) fault() error {
 	switch {
 	case !d.up:

@@ -56,7 +56,7 @@ func TestInterfacesNamesEveryFault(t *testing.T) {
 func TestLocalAddressesAreThoseOfAllInterfaces(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.must(l.lb.Netlink().AddrAdd(l.link(l.lb, "lo"), &netlink.Addr{IPNet: route("192.0.2.10/32", "").Dst}))
+	l.must(l.lb.Netlink().AddrAdd(l.link(l.lb, "lo"), addr("192.0.2.10/32")))
 	var got map[netip.Addr]string
 	l.must(l.lb.Do(func() (err error) {
 		got, err = neighbour.LocalAddresses()

@@ -19,8 +19,8 @@ var (
 )
 
 // stackOf returns the stack of the interface with an index, out of all links by index. Its
-// error says why no packet can leave by it, and wraps errCannotSend if the kernel could yet
-// send one. It is errUnknown if links lacks a device of the stack.
+// error says why no packet can leave by it; it wraps errCannotSend where the kernel itself
+// could send one, and is errUnknown if links lacks a device of the stack.
 //
 // Only VLANs are looked through. All else that sits on another device (macvlan, bond,
 // bridge) takes whole Ethernet frames, so frames are handed to it as to hardware.

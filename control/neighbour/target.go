@@ -71,9 +71,9 @@ func (t *target) due(n neighbour, now time.Time) bool {
 // as if there were a packet for it. It returns the state that the entry has from then
 // on; the kernel sends no event for that.
 //
-// NTF_USE takes the permanence from an entry that was made permanent a moment ago, before
-// its event came. So where none was, none may have come. No such guard exists for an entry
-// that turns from failed or stale into permanent in that moment.
+// Since Linux 5.16, NTF_USE ends the permanence of an entry, also of one made permanent a
+// moment ago whose event is still to come. So a missing entry is asked for only if it is
+// still missing. For one that turned from failed or stale the kernel has no such condition.
 func (t *target) ask(h *netlink.Handle, n neighbour, now time.Time) neighbour {
 	use := h.NeighSet
 	if n == (neighbour{}) {

@@ -62,6 +62,7 @@ func TestFollowsAnAnnouncedMACChange(t *testing.T) {
 		l.must(l.peer.Sysctl("net.ipv6.conf.eth0.ndisc_notify", "1"))
 		o := l.watch(neighbour.Options{}, f.gateway0)
 		o.awaitHop(f.gateway0, through("eth0"))
+		o.errs = nil // IPv6 of the peer may have been late
 		l.must(l.peer.Netlink().LinkSetHardwareAddr(l.link(l.peer, "eth0"), movedMAC))
 		o.awaitHop(f.gateway0, func(h neighbour.NextHop) bool { return h.DestMAC == mac(movedMAC) })
 		if len(o.errs) != 0 {
@@ -83,6 +84,7 @@ func TestFindsASilentMACChangeWithoutTraffic(t *testing.T) {
 		l.confirmSoon(f)
 		o := l.watch(neighbour.Options{}, f.gateway0)
 		o.awaitHop(f.gateway0, through("eth0"))
+		o.errs = nil // IPv6 of the peer may have been late
 		l.must(l.peer.Netlink().LinkSetHardwareAddr(l.link(l.peer, "eth0"), movedMAC))
 		o.awaitHop(f.gateway0, func(h neighbour.NextHop) bool { return h.DestMAC == mac(movedMAC) })
 		if len(o.errs) != 0 {
@@ -151,7 +153,7 @@ func TestAskingForAMissingNeighbourSparesOneMadePermanentMeanwhile(t *testing.T)
 		l.must(l.lb.Netlink().NeighSet(&netlink.Neigh{
 			LinkIndex: l.index("eth0"), IP: net.ParseIP(f.absent), State: netlink.NUD_PERMANENT, HardwareAddr: peerMAC0,
 		}))
-		neighbour.AskForMissing(l.lb.Netlink(), l.index("eth0"), netip.MustParseAddr(f.absent))
+		l.must(neighbour.AskForMissing(l.lb.Netlink(), l.index("eth0"), netip.MustParseAddr(f.absent)))
 		if n := l.entry(f.absent); n == nil || n.State != netlink.NUD_PERMANENT {
 			l.t.Errorf("entry is %+v, want it permanent", n)
 		}

@@ -50,7 +50,7 @@ func (o *observer) receive(m linkMessage) {
 func TestFollowsEveryDeviceUnderAVLAN(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	o := l.watch(neighbour.Options{}, "10.0.0.2", "10.0.1.2")
+	o := l.watch(neighbour.Options{}, "10.0.0.2", "10.0.1.2", "10.9.0.1")
 	plain := o.awaitAnyHop("10.0.0.2")
 	o.awaitAnyHop("10.0.1.2")
 
@@ -68,7 +68,13 @@ func TestFollowsEveryDeviceUnderAVLAN(t *testing.T) {
 		}
 		o.awaitHop("10.0.0.2", func(h neighbour.NextHop) bool { return h == want })
 	}
-	await(vlan, physical) // the VLAN first: its parent may be told of late
+	o.receive(vlan)
+	l.replaceRoute(route("10.9.0.0/16", "10.0.1.2"))
+	o.awaitAnyHop("10.9.0.1") // comes after what the VLAN changed
+	if u, _ := o.Get(parse("10.0.0.2")[0]); u.Hop != plain {
+		t.Errorf("before the parent is known: got %+v, want %+v as before", u, plain)
+	}
+	await(physical)
 
 	physical.name, want.Interface = "phys1", "phys1"
 	await(physical)
@@ -173,6 +179,15 @@ func TestSendsThroughVLANsOfTheKernel(t *testing.T) {
 	q.ID = 6
 	l.must(l.vlan("v5", "eth0", q, "10.5.0.1/24", "10.5.0.2/24"))
 	o.awaitHop("10.5.0.2", func(h neighbour.NextHop) bool { return h.Tags == [2]neighbour.Tag{q} })
+
+	// In another namespace than eth0, the VLAN is all there is.
+	inner := &lab{t: t, lb: namespace(t, "inner"), peer: l.peer}
+	l.must(l.lb.Netlink().LinkSetNsFd(l.link(l.lb, "v5"), inner.lb.FD()))
+	l.must(inner.lb.Netlink().AddrAdd(l.link(inner.lb, "v5"), addr("10.5.0.1/24")))
+	l.must(inner.lb.Netlink().LinkSetUp(l.link(inner.lb, "v5")))
+	if hop := inner.watch(neighbour.Options{}, "10.5.0.2").awaitAnyHop("10.5.0.2"); hop.Interface != "v5" || hop.Tags != [2]neighbour.Tag{} {
+		t.Errorf("VLAN without its parent: got %+v", hop)
+	}
 
 	l.must(l.lb.Netlink().LinkSetDown(l.link(l.lb, "eth0")))
 	o.awaitErr("10.105.0.2", "eth0 is down")
