@@ -3,6 +3,7 @@ package bpf_test
 import (
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -36,39 +37,50 @@ var (
 
 const testRunIfindex = 1 // BPF_PROG_TEST_RUN lets packets arrive on lo
 
-var testLimits = maps.Limits{Services: 64, Backends: 256, Slots: 1 << 16, Rules: 64, Fragments: 64, Sources: 64}
+var testLimits = maps.Limits{Services: 64, Backends: 256, Slots: 1 << 16, Rules: 64, Fragments: 1 << 16, Sources: 1 << 16, ServerIDs: 512}
 
 // path is a loaded data path, attached to nothing.
 type path struct {
 	*testing.T
 	prog   *ebpf.Program
 	maps   map[string]*ebpf.Map
-	tables *maps.Tables
+	tables fuzzTables
+	close  func()
 }
 
-func newPath(t *testing.T, adjust ...func(*ebpf.CollectionSpec)) *path {
+// newPath loads the program with everything in it.
+func newPath(t *testing.T) *path {
+	t.Helper()
+	return newPathWith(t, maps.Settings{Key: maps.Key{1}, Limits: testLimits}, maps.AllFeatures())
+}
+
+func newPathWith(t *testing.T, settings maps.Settings, features maps.Features) *path {
 	t.Helper()
 	spec, err := bpf.LoadXlb()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := maps.Specialise(spec, maps.Settings{Key: maps.Key{1}, Limits: testLimits}, maps.AllFeatures()); err != nil {
+	if err := maps.Specialise(spec, settings, features); err != nil {
 		t.Fatal(err)
-	}
-	for _, f := range adjust {
-		f(spec)
 	}
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
 		t.Fatalf("load (tests of the data path need root): %+v", err)
 	}
-	t.Cleanup(coll.Close)
 	tables, err := maps.Open(coll.Maps)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tables.Close() })
-	return &path{t, coll.Programs[bpf.XlbProgXlb], coll.Maps, tables}
+	closePath := sync.OnceFunc(func() {
+		tables.Close()
+		coll.Close()
+	})
+	t.Cleanup(closePath)
+	byName := map[string]bpf.Reason{}
+	for _, r := range bpf.Reasons() {
+		byName[r.String()] = r
+	}
+	return &path{t, coll.Programs[bpf.XlbProgXlb], coll.Maps, fuzzTables{tables, byName}, closePath}
 }
 
 // serve makes vip:80/tcp and vip:53/udp services of one backend.

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/cilium/ebpf"
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
@@ -220,12 +219,7 @@ func TestBackendOnAnotherInterfaceIsRedirectedTo(t *testing.T) {
 }
 
 func TestUnusedModeIsNotInTheProgram(t *testing.T) {
-	p := newPath(t, func(spec *ebpf.CollectionSpec) {
-		p := spec.Variables[bpf.XlbVarUseTunnel4]
-		if err := p.Set(false); err != nil {
-			t.Fatal(err)
-		}
-	})
+	p := newPathWith(t, maps.Settings{Limits: testLimits}, maps.Features{L2: true})
 	p.serve(viaIPIP())
 	frame := tcpFrame(t, web, 10)
 	p.expect(t, frame, xdpDrop, frame, bpf.ReasonNoNextHop)

@@ -58,6 +58,7 @@ type Limits struct {
 	Rules     int // source prefixes over all filters
 	Fragments int // first fragments remembered
 	Sources   int // sources of new connections remembered
+	ServerIDs int // server IDs over all services and rotations
 }
 
 // VIPs and ports are kept twice, to switch between; a perfect hash wants half
@@ -66,8 +67,8 @@ func (l Limits) vipRows() int     { return 1 << bits.Len(uint(2*l.Services-1)) }
 func (l Limits) portRows() int    { return max(4*l.Services, maxPortRows) }
 func (l Limits) counterRows() int { return counterReasons + l.Backends + 1 }
 
-// idRows holds twice the blocks of all backends' server IDs in one rotation.
-func (l Limits) idRows() int { return 8*l.Backends + 4*l.Services }
+// idRows holds the blocks of all server IDs, and room for a second copy of some.
+func (l Limits) idRows() int { return 8*l.ServerIDs + 16*l.Services }
 
 // buckets returns how many buckets hold n records; a power of two.
 func buckets(n int) int { return 1 << bits.Len(uint(max(n, bucketRecords)/bucketRecords-1)) }

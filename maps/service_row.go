@@ -3,6 +3,7 @@ package maps
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"net/netip"
 
 	"github.com/xlb-project/xlb/bpf"
@@ -45,12 +46,12 @@ func (s Service) row() bpf.XlbService {
 
 // sourceMask returns the words of a mask of the first bits of an address. IPv4
 // addresses are the last word.
-func sourceMask(bits int, ipv6 bool) (words [4]uint32) {
+func sourceMask(length int, ipv6 bool) (words [4]uint32) {
 	if !ipv6 {
-		bits += 96
+		length += 96
 	}
 	var mask [16]byte
-	for i := range bits {
+	for i := range length {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
 	for i := range words {
@@ -69,8 +70,8 @@ func (r Rate) row() bpf.XlbRate {
 	return bpf.XlbRate{Interval: uint64(r.Interval), Tolerance: uint64(r.Tolerance)}
 }
 
-// serverIDBlock lays out server IDs without collisions: a row with the seed, then
-// 2^n rows.
+// serverIDBlock lays out server IDs: a row with the seed, then 2^n rows, at most
+// half of them in use, then rows for those that the last ones push on.
 func serverIDBlock(lengths ServerIDLengths, ids []ServerID) ([]bpf.XlbServerId, error) {
 	rows := make([]bpf.XlbServerId, len(ids))
 	for i, id := range ids {
@@ -79,11 +80,7 @@ func serverIDBlock(lengths ServerIDLengths, ids []ServerID) ([]bpf.XlbServerId, 
 		}
 		rows[i] = bpf.XlbServerId{Id: idNumber(id.ID), Backend: uint32(id.Backend), Rotation: id.Rotation, Used: 1}
 	}
-	size := 1
-	for size < len(ids) {
-		size *= 2
-	}
-	for ; size <= maxIDRows; size *= 2 {
+	for size := 1 << bits.Len(uint(max(2*len(ids), 2)-1)); size <= maxIDRows; size *= 2 {
 		for try := range seedsPerSize {
 			seed := mix64(uint64(try)+1) | 1
 			if block, ok := fillIDs(rows, size, seed); ok {
@@ -91,22 +88,35 @@ func serverIDBlock(lengths ServerIDLengths, ids []ServerID) ([]bpf.XlbServerId, 
 			}
 		}
 	}
-	return nil, fmt.Errorf("%d server IDs cannot be kept apart: are two alike?", len(ids))
+	return nil, fmt.Errorf("%d server IDs cannot be placed", len(ids))
 }
 
-const maxIDRows = 1 << 22
+const (
+	maxIDRows      = 1 << 22
+	serverIDProbes = 8 // SERVER_ID_PROBES of bpf/lib/quic.h
+)
 
 func fillIDs(rows []bpf.XlbServerId, size int, seed uint64) ([]bpf.XlbServerId, bool) {
-	block := make([]bpf.XlbServerId, 1+size)
+	block := make([]bpf.XlbServerId, 1+size+serverIDProbes)
 	block[0].Id = seed
+next:
 	for _, r := range rows {
-		at := &block[1+((r.Id^uint64(r.Rotation)<<61)*seed>>40&uint64(size-1))]
-		if at.Used != 0 {
-			return nil, false
+		first := 1 + serverIDHash(r.Rotation, r.Id, seed)>>40&uint64(size-1)
+		for i := range uint64(serverIDProbes) {
+			if at := &block[first+i]; at.Used == 0 {
+				*at = r
+				continue next
+			}
 		}
-		*at = r
+		return nil, false
 	}
 	return block, true
+}
+
+// serverIDHash computes server_id_hash of bpf/lib/quic.h.
+func serverIDHash(rotation uint8, id, seed uint64) uint64 {
+	id += uint64(rotation) * 0x9e3779b97f4a7c15
+	return (id ^ id>>32) * seed
 }
 
 func idNumber(id []byte) (n uint64) {
@@ -116,9 +126,16 @@ func idNumber(id []byte) (n uint64) {
 	return n
 }
 
+// ruleIPv6 is RULE_IPV6 of bpf/lib/types.h: a short IPv6 prefix covers no IPv4
+// address.
+const ruleIPv6 = 1 << 31
+
 // ruleKey is the key of a source prefix in `rules`.
 func ruleKey(service uint32, source netip.Prefix) bpf.XlbRuleKey {
 	k := keyOf(source.Masked())
+	if k.family == 6 {
+		service |= ruleIPv6
+	}
 	var wire [4]byte
 	binary.BigEndian.PutUint32(wire[:], service)
 	return bpf.XlbRuleKey{Bits: 32 + uint32(k.length), Service: binary.NativeEndian.Uint32(wire[:]), Addr: k.words}

@@ -65,7 +65,10 @@ func Open(coll map[string]*ebpf.Map) (*Tables, error) {
 	}
 	t.counterRows = len(t.counters.rows) / t.cpus
 	t.slab = newSlab(len(t.slots.rows), "limits.slots", Grace)
-	t.idSlab = newSlab(len(t.serverIDs.rows), "limits.backends", Grace)
+	t.idSlab = newSlab(len(t.serverIDs.rows), "limits.server_ids", Grace)
+	if _, err := t.idSlab.allocate(1); err != nil { // row 0, so that a place is never 0
+		return nil, errors.Join(err, t.Close())
+	}
 	return t, nil
 }
 
@@ -87,6 +90,17 @@ func (t *Tables) Close() error {
 
 // SetTime sets the clock of a program whose time is fixed, in ns.
 func (t *Tables) SetTime(now uint64) { atomic.StoreUint64(&t.state.rows[0].Clock, now) }
+
+// Forget drops what packets left behind: fragments and sources seen, and what rate
+// limits have counted.
+func (t *Tables) Forget() {
+	clear(t.fragments.rows)
+	clear(t.sources.rows)
+	for i := range t.rates.rows {
+		atomic.StoreUint64(&t.rates.rows[i].Arrival, 0)
+	}
+	atomic.StoreUint64(&t.state.rows[0].TooBigArrival, 0)
+}
 
 // SetListeners replaces the set of addresses and ports that are xlb's. Packets
 // see the old set or the new one, never a mixture. The services' settings must be
@@ -126,6 +140,9 @@ func (t *Tables) SetService(id ServiceID, s Service) error {
 	if int(id) >= len(t.services.rows) {
 		return fmt.Errorf("write service %d: past limits.services (%d)", id, len(t.services.rows))
 	}
+	if s.SourceBits < 0 || s.SourceBits > 128 || (!s.IPv6 && s.SourceBits > 32) {
+		return fmt.Errorf("write service %d: affinity by %d bits of the source, which has fewer", id, s.SourceBits)
+	}
 	if rates := s.rates(); int(id) < len(t.rates.rows) {
 		rates.Arrival = t.rates.rows[id].Arrival
 		storeWords(&t.rates.rows[id], &rates)
@@ -136,28 +153,35 @@ func (t *Tables) SetService(id ServiceID, s Service) error {
 	return nil
 }
 
-// SetServerIDs replaces the server IDs of a service with QUIC routing. Packets see
-// the old set or the new one.
+// SetServerIDs replaces the server IDs of a service, before SetService says that
+// it has QUIC routing. Packets see the old set or the new one. Without lengths the
+// service has none any more.
 func (t *Tables) SetServerIDs(id ServiceID, lengths ServerIDLengths, ids []ServerID) error {
-	block, err := serverIDBlock(lengths, ids)
-	if err != nil {
-		return fmt.Errorf("write server IDs of service %d: %w", id, err)
+	var place uint64
+	if (lengths != ServerIDLengths{}) {
+		block, err := serverIDBlock(lengths, ids)
+		if err != nil {
+			return fmt.Errorf("write server IDs of service %d: %w", id, err)
+		}
+		offset, err := t.idSlab.allocate(len(block))
+		if err != nil {
+			return fmt.Errorf("write server IDs of service %d: %w", id, err)
+		}
+		copy(t.serverIDs.rows[offset:], block)
+		place = word(offset, len(block)-2-serverIDProbes)
 	}
-	offset, err := t.idSlab.allocate(len(block))
-	if err != nil {
-		return fmt.Errorf("write server IDs of service %d: %w", id, err)
-	}
-	copy(t.serverIDs.rows[offset:], block)
-	row := &t.services.rows[id]
-	old := atomic.SwapUint64((*uint64)(unsafe.Pointer(&row.Ids)), word(offset, len(block)-2))
-	if first, mask := split(old); old != 0 {
-		t.idSlab.retire(first, mask+2)
+	old := atomic.SwapUint64((*uint64)(unsafe.Pointer(&t.services.rows[id].Ids)), place)
+	if first, mask := split(old); old != noServerIDs {
+		t.idSlab.retire(first, mask+2+serverIDProbes)
 	}
 	return nil
 }
 
+// noServerIDs is the place of a service's IDs that has none: row 0 is nobody's.
+const noServerIDs = 0
+
 // NodeRules stands for the node's own deny list where a service is asked for.
-const NodeRules ServiceID = 0xffffffff
+const NodeRules ServiceID = 0x7fffffff
 
 // SetRules replaces the rules of a service's filter, or of the node. New ones are
 // there before old ones go, so that no source slips through in between; packets

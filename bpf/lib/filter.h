@@ -10,7 +10,7 @@
 
 static __always_inline __u32 lookup_rule(const struct pkt *p, __u32 service)
 {
-	struct rule_key key = { .bits = 32 + 128, .service = bpf_htonl(service) };
+	struct rule_key key = { .bits = 32 + 128, .service = bpf_htonl(p->v6 ? service | RULE_IPV6 : service) };
 	__u32 *rule;
 
 	if (p->v6)

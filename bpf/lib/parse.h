@@ -115,8 +115,8 @@ static __always_inline bool is_martian(const struct pkt *p)
 {
 	__u8 first = p->v6 ? p->src[0] & 0xff : p->src[3] & 0xff;
 
-	if (p->v6)
-		return first == 0 || first == 0xff;
+	if (p->v6) /* unspecified, loopback, mapped; multicast */
+		return (p->src[0] == 0 && p->src[1] == 0) || first == 0xff;
 	return first == 0 || first == 127 || first >= 224;
 }
 

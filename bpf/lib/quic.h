@@ -19,6 +19,7 @@
 #define QUIC_LONG_CID 6
 #define QUIC_SHORT_CID 1
 #define SERVER_ID_MAX 8
+#define SERVER_ID_PROBES 8 /* rows that an ID may lie behind its own */
 #define ROTATION_SHIFT 5 /* of 8 rotations, the last is never in use */
 
 /* Where the connection ID of a long header starts, 0 if it cannot name a server. */
@@ -37,6 +38,13 @@ static __always_inline __u32 long_cid(void *payload, void *end, __u32 len, __u32
 	return QUIC_LONG_CID + *cid_len <= len ? QUIC_LONG_CID : 0;
 }
 
+/* Both ends of the ID have to reach the bits that pick the row. */
+static __always_inline __u64 server_id_hash(__u8 rotation, __u64 id, __u64 seed)
+{
+	id += rotation * 0x9e3779b97f4a7c15ULL;
+	return (id ^ id >> 32) * seed;
+}
+
 static __always_inline __u32 lookup_server_id(const struct service *service, __u8 rotation, __u64 id)
 {
 	__u64 block = *(const volatile __u64 *)&service->ids;
@@ -45,9 +53,15 @@ static __always_inline __u32 lookup_server_id(const struct service *service, __u
 
 	if (!known)
 		return 0;
-	row += 1 + ((id ^ (__u64)rotation << 61) * known->id >> 40 & mask);
-	known = bpf_map_lookup_elem(&server_ids, &row);
-	return known && known->used && known->id == id && known->rotation == rotation ? known->backend : 0;
+	row += 1 + (server_id_hash(rotation, id, known->id) >> 40 & mask);
+	for (int i = 0; i < SERVER_ID_PROBES; i++, row++) {
+		known = bpf_map_lookup_elem(&server_ids, &row);
+		if (!known || !known->used)
+			return 0;
+		if (known->id == id && known->rotation == rotation)
+			return known->backend;
+	}
+	return 0;
 }
 
 /*

@@ -185,7 +185,8 @@ struct rule_key {
 
 #define RULE_DENY 1
 #define RULE_ALLOW 2
-#define NODE_RULES 0xffffffff /* the node's own list, as a service number */
+#define NODE_RULES 0x7fffffff /* the node's own list, as a service number */
+#define RULE_IPV6 0x80000000  /* with the service number: a short IPv6 prefix covers no IPv4 address */
 
 /* Row of `counters`. Bytes are those of the frame as it arrived. */
 struct counter {

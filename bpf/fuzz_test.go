@@ -1,0 +1,206 @@
+package bpf_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xlb-project/xlb/bpf"
+	"github.com/xlb-project/xlb/bpf/model"
+	"github.com/xlb-project/xlb/maps"
+)
+
+// The program and the Go model, which is written from docs/DATAPATH.md, get the
+// same random packets over the same random states: verdict, reason, backend and
+// bytes must be the same. XLB_FUZZ_TIME says for how long (`make fuzz T=10m`),
+// XLB_FUZZ_SEED repeats a run.
+func TestProgramAndModelAgreeOnRandomPackets(t *testing.T) {
+	const fixed = 1
+	seeds := []uint64{fixed, uint64(time.Now().UnixNano())}
+	if s := os.Getenv("XLB_FUZZ_SEED"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatalf("XLB_FUZZ_SEED=%s: write the number that a run printed", s)
+		}
+		seeds = []uint64{seed}
+	}
+	length := 5 * time.Second
+	if s := os.Getenv("XLB_FUZZ_TIME"); s != "" {
+		var err error
+		if length, err = time.ParseDuration(s); err != nil {
+			t.Fatalf("XLB_FUZZ_TIME=%s: write a duration such as 10m", s)
+		}
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			f := &fuzzer{T: t, r: rand.New(rand.NewPCG(seed, 0)), reasons: map[string]int{}}
+			f.run(length / time.Duration(len(seeds)))
+			t.Logf("%d packets over %d states in %s of running: %.0f per second; reasons: %v",
+				f.packets, f.states, f.busy.Round(time.Millisecond), float64(f.packets)/f.busy.Seconds(), f.reasons)
+			if len(f.reasons) < 20 {
+				t.Errorf("only %d reasons were met; the packets are not varied enough", len(f.reasons))
+			}
+		})
+	}
+}
+
+const (
+	statesPerProgram = 100
+	packetsPerState  = 10000
+)
+
+type fuzzer struct {
+	*testing.T
+	r       *rand.Rand
+	packets int
+	states  int
+	busy    time.Duration // without loading programs
+
+	start    map[bpf.Reason]maps.Counter // counters when the state was installed
+	expected map[bpf.Reason]uint64       // packets since then, by the model
+	reasons  map[string]int
+}
+
+// run loads programs with random settings until the time is up, at least one.
+func (f *fuzzer) run(length time.Duration) {
+	for f.busy == 0 || f.busy < length {
+		settings := model.RandomState(f.r).Settings
+		settings.Limits, settings.FixedTime = testLimits, true
+		p := newPathWith(f.T, settings, maps.AllFeatures())
+		for range statesPerProgram {
+			f.runState(p, settings)
+			if f.Failed() || f.busy >= length {
+				return
+			}
+		}
+		p.close()
+	}
+}
+
+func (f *fuzzer) runState(p *path, settings maps.Settings) {
+	state := model.RandomState(f.r)
+	state.Settings = settings
+	p.install(&state)
+	m, err := model.New(state)
+	p.must(err)
+	f.states++
+	start := time.Now()
+	defer func() { f.busy += time.Since(start) }()
+	now, total := int64(f.r.Uint32()), p.total()
+	f.start, f.expected = p.counts(), map[bpf.Reason]uint64{}
+	buf, out := make([]byte, 0, 4096), make([]byte, 4096)
+	for range packetsPerState {
+		now += f.r.Int64N(2e6)
+		if f.r.IntN(1000) == 0 {
+			now += f.r.Int64N(20e9)
+		}
+		p.tables.SetTime(uint64(now))
+		frame := model.AppendPacket(buf[:0], f.r, &state)
+		f.packets++
+		if !f.compare(p, m, frame, out, now) {
+			return
+		}
+	}
+	if n := p.total() - total; n != packetsPerState {
+		f.Errorf("%d packets were counted %d times", packetsPerState, n)
+	}
+}
+
+func (f *fuzzer) compare(p *path, m *model.Model, frame, out []byte, now int64) bool {
+	want := m.Process(frame, testRunIfindex, now)
+	f.reasons[want.Reason]++
+	before := p.tables.counterOf(want)
+	opts := ebpf.RunOptions{Data: frame, DataOut: out}
+	got, err := p.prog.Run(&opts)
+	p.must(err)
+	after := p.tables.counterOf(want)
+	same := got == uint32(want.Verdict) && after.Packets == before.Packets+1 && after.Bytes == before.Bytes+uint64(len(frame)) &&
+		(want.Verdict == model.Drop || bytes.Equal(opts.DataOut, want.Frame))
+	f.expected[p.tables.byName[want.Reason]]++
+	if !same {
+		f.Errorf("packet %d of %d bytes at %d ns: the model says %s %s backend %d, the program %s %s\nin:      %s\nmodel:   %s\nprogram: %s",
+			f.packets, len(frame), now, want.Verdict, want.Reason, want.Backend, model.Verdict(got), f.programsReason(p),
+			start(frame), start(want.Frame), start(opts.DataOut))
+	}
+	return same
+}
+
+// programsReason names what the program has counted and the model has not.
+func (f *fuzzer) programsReason(p *path) string {
+	for r, c := range p.counts() {
+		if c.Packets-f.start[r].Packets > f.expected[r] {
+			return r.String()
+		}
+	}
+	return "for the same reason"
+}
+
+// start shows the headers of a frame.
+func start(frame []byte) string {
+	return fmt.Sprintf("%d bytes %s", len(frame), hex.EncodeToString(frame[:min(len(frame), 150)]))
+}
+
+// fuzzTables adds to the tables what comparing needs.
+type fuzzTables struct {
+	*maps.Tables
+	byName map[string]bpf.Reason
+}
+
+func (t fuzzTables) counterOf(r model.Result) maps.Counter {
+	if r.Backend != 0 {
+		return t.BackendCounter(r.Backend)
+	}
+	return t.ReasonCounter(t.byName[r.Reason])
+}
+
+// total sums all counters.
+func (p *path) total() int {
+	sum := uint64(0)
+	for _, c := range p.counts() {
+		sum += c.Packets
+	}
+	return int(sum)
+}
+
+// install fills the tables with a state, and forgets what packets left behind.
+func (p *path) install(s *model.State) {
+	p.Helper()
+	ipv6 := map[maps.ServiceID]bool{}
+	for _, l := range s.Listeners {
+		ipv6[l.Service] = l.VIP.Addr().Is6()
+	}
+	p.must(p.tables.SetListeners(nil))
+	for id := range testLimits.Backends {
+		p.must(p.tables.SetBackend(maps.BackendID(id+1), s.Backends[maps.BackendID(id+1)]))
+	}
+	for i := range testLimits.Services {
+		id := maps.ServiceID(i)
+		settings := s.Services[id]
+		settings.IPv6 = ipv6[id] || settings.SourceBits > 32 // or nobody listens
+		p.must(p.tables.SetRules(id, s.Rules[id]))
+		p.must(p.tables.SetService(id, settings))
+		p.must(p.tables.SetSlots(id, s.Slots[id]))
+		p.must(p.tables.SetServerIDs(id, settings.QUIC, s.ServerIDs[id]))
+	}
+	var deny []maps.Rule
+	for _, prefix := range s.NodeDeny {
+		deny = append(deny, maps.Rule{Source: prefix})
+	}
+	p.must(p.tables.SetRules(maps.NodeRules, deny))
+	for key := range uint32(64) {
+		if s.Egress[key] {
+			p.must(p.maps[bpf.XlbMapEgress].Put(key, uint32(testRunIfindex)))
+		} else {
+			_ = p.maps[bpf.XlbMapEgress].Delete(key) // it may not be there
+		}
+	}
+	p.tables.Forget()
+	p.must(p.tables.SetListeners(s.Listeners))
+}
