@@ -27,6 +27,9 @@ func (e *Engine) apply() error {
 // applyService writes in the order that keeps every slot's owner resolved: next
 // hops that became known, then the slots, then next hops that were lost.
 func (e *Engine) applyService(s *service) error {
+	for _, b := range s.backends {
+		b.next.Up = b.live() > 0
+	}
 	if err := e.writeBackends(s, func(b *backend) bool { return b.next.Forward != maps.Unresolved }); err != nil {
 		return err
 	}
@@ -89,9 +92,9 @@ func (e *Engine) serve() error {
 	if e.serving {
 		return nil
 	}
-	listeners := make([]maps.Listener, len(e.services))
-	for i, s := range e.services {
-		listeners[i] = s.listener()
+	var listeners []maps.Listener
+	for _, s := range e.services {
+		listeners = append(listeners, s.listeners()...)
 	}
 	if err := e.Dataplane.SetListeners(listeners); err != nil {
 		return fmt.Errorf("publish services: %w", err)

@@ -16,6 +16,8 @@ import (
 
 // Dataplane is what the engine writes to; maps.Tables is one.
 type Dataplane interface {
+	SetRules(maps.ServiceID, []maps.Rule) error
+	SetServerIDs(maps.ServiceID, maps.ServerIDLengths, []maps.ServerID) error
 	SetService(maps.ServiceID, maps.Service) error
 	SetListeners([]maps.Listener) error
 	SetBackend(maps.BackendID, maps.Backend) error
@@ -137,8 +139,11 @@ func (e *Engine) start() error {
 		addrs = append(addrs, a)
 	}
 	e.Neighbours.Watch(addrs)
+	if err := e.Dataplane.SetRules(maps.NodeRules, ruleList(e.cfg.Deny, false)); err != nil {
+		return fmt.Errorf("set the node's deny list: %w", err)
+	}
 	for _, s := range e.services {
-		if err := e.Dataplane.SetService(s.id, maps.Service{}); err != nil {
+		if err := e.addService(s); err != nil {
 			return fmt.Errorf("add service %s: %w", s.cfg, err)
 		}
 		if s.cfg.Health == nil {
@@ -151,6 +156,18 @@ func (e *Engine) start() error {
 		}
 	}
 	return nil
+}
+
+// addService writes what a service's settings refer to before the settings.
+func (e *Engine) addService(s *service) error {
+	settings := s.settings()
+	if err := e.Dataplane.SetRules(s.id, s.rules()); err != nil {
+		return err
+	}
+	if err := e.Dataplane.SetServerIDs(s.id, settings.QUIC, s.serverIDs()); err != nil {
+		return err
+	}
+	return e.Dataplane.SetService(s.id, settings)
 }
 
 func (e *Engine) healthChanged(c health.Change) {

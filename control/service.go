@@ -87,17 +87,6 @@ func (s *service) settled() bool {
 	return true
 }
 
-func (s *service) listener() maps.Listener {
-	return maps.Listener{VIP: netip.PrefixFrom(s.cfg.VIP, 32), First: s.cfg.Port, Last: s.cfg.Port, Protocol: protocol(s.cfg.Protocol), Service: s.id}
-}
-
-func protocol(p config.Protocol) maps.Protocol {
-	if p == config.UDP {
-		return maps.UDP
-	}
-	return maps.TCP
-}
-
 func (b *backend) String() string { return b.service.cfg.Name + "/" + b.cfg.Name }
 
 func (b *backend) target() health.TargetID { return health.TargetID(b.String()) }
@@ -129,25 +118,7 @@ func (e *Engine) row(b *backend, hop neighbour.NextHop) (maps.Backend, error) {
 	if !ok {
 		return maps.Backend{}, fmt.Errorf("%s is reached through %s, where xlb is not attached: add it to interfaces", b.cfg.Address, hop.Interface)
 	}
-	row := maps.Backend{
-		Ifindex: hop.Index, Egress: number, MTU: hop.MTU,
-		SourceMAC: hop.SourceMAC, DestMAC: hop.DestMAC,
-	}
-	if b.service.cfg.Forward == config.L2 {
-		if hop.Gateway.IsValid() {
-			return maps.Backend{}, fmt.Errorf("%s is behind gateway %s, but forward: l2 reaches only hosts on the same link: use forward: ipip", b.cfg.Address, hop.Gateway)
-		}
-		row.Forward = maps.L2
-		return row, nil
-	}
-	row.Forward, row.Dest, row.Source = maps.IPIP, b.cfg.Address, hop.Source
-	if e.cfg.Source.IPv4.IsValid() {
-		row.Source = e.cfg.Source.IPv4
-	}
-	if !row.Source.IsValid() {
-		return maps.Backend{}, fmt.Errorf("%s has no IPv4 address to send tunnelled packets from: give it one, or set source.ipv4", hop.Interface)
-	}
-	return row, nil
+	return planeBackend(e.cfg, b.service.cfg, b.cfg, hop, number)
 }
 
 func describeHop(hop neighbour.NextHop) string {

@@ -34,9 +34,7 @@ type Traffic struct {
 // ServiceStatus is a service and the sum of its backends.
 type ServiceStatus struct {
 	Name     string          `json:"name"`
-	VIP      string          `json:"vip"`
-	Port     uint16          `json:"port"`
-	Protocol string          `json:"protocol"`
+	Address  string          `json:"address"` // VIP, ports and protocols, as people write them
 	Forward  string          `json:"forward"`
 	Up       int             `json:"up"`    // backends that take new connections
 	Slots    int             `json:"slots"` // size of the slot table
@@ -106,8 +104,7 @@ func (e *Engine) status() Status {
 
 func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 	s := ServiceStatus{
-		Name: svc.cfg.Name, VIP: svc.cfg.VIP.String(), Port: svc.cfg.Port,
-		Protocol: svc.cfg.Protocol.String(), Forward: svc.cfg.Forward.String(), Slots: svc.home.Size(),
+		Name: svc.cfg.Name, Address: svc.cfg.Listens(), Forward: svc.cfg.Forward.String(), Slots: svc.home.Size(),
 	}
 	owned := make([]int, len(svc.backends))
 	for _, owner := range svc.owners {

@@ -53,6 +53,7 @@ func (f Features) set(spec *ebpf.CollectionSpec) error {
 // Limits are the sizes of the data path's tables, fixed when it is loaded.
 type Limits struct {
 	Services  int // services, and VIPs
+	Listeners int // ports and port ranges over all VIPs, those of shorter prefixes counted again
 	Backends  int // backends over all services
 	Slots     int // slots over all services' tables; an update needs room for a second copy
 	Rules     int // source prefixes over all filters
@@ -64,7 +65,7 @@ type Limits struct {
 // VIPs and ports are kept twice, to switch between; a perfect hash wants half
 // its rows free, and a VIP's ports spread over more rows than they fill.
 func (l Limits) vipRows() int     { return 1 << bits.Len(uint(2*l.Services-1)) }
-func (l Limits) portRows() int    { return max(4*l.Services, maxPortRows) }
+func (l Limits) portRows() int    { return max(4*l.Listeners, maxPortRows) }
 func (l Limits) counterRows() int { return counterReasons + l.Backends + 1 }
 
 // idRows holds the blocks of all server IDs, and room for a second copy of some.

@@ -182,7 +182,7 @@ func (t *vipTable) addListeners(row int, v resolved, bySource func(ServiceID) bo
 		return fmt.Errorf("%s has %d port ranges, more than the %d that one VIP can have: join some", v.vip, max(len(tcp), len(udp)), maxIntervals)
 	}
 	if len(t.ports)+len(block) > room.ports || len(t.ranges)+len(tcp)+len(udp) > room.ranges {
-		return fmt.Errorf("no room for the ports of %s: raise limits.services", v.vip)
+		return fmt.Errorf("no room for the ports of %s: raise limits.listeners", v.vip)
 	}
 	vip.Ports, vip.PortMask, vip.PortSeed = uint32(len(t.ports)), uint32(len(block)-1), seed
 	vip.Ranges, vip.TcpRanges, vip.UdpRanges = uint32(len(t.ranges)), uint16(len(tcp)), uint16(len(udp))

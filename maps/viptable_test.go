@@ -134,7 +134,7 @@ func TestLookupFindsWhatTheSpecificationSays(t *testing.T) {
 }
 
 func TestThousandsOfVIPsFitTheRowsTheirLimitGives(t *testing.T) {
-	limits := Limits{Services: 20000}
+	limits := Limits{Services: 20000, Listeners: 20000}
 	var listeners []Listener
 	for i := range limits.Services {
 		listeners = append(listeners, Listener{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 3, byte(i >> 8), byte(i)}), 32), 443, 443, TCP, ServiceID(i)})
@@ -210,8 +210,8 @@ func TestListenersPastTheLimitAreRefusedWithTheRemedy(t *testing.T) {
 		says      string
 	}{
 		{many, bounds{64, 1000, 1000}, "raise limits.services"},
-		{many, bounds{256, 99, 1000}, "raise limits.services"},
-		{ranges, bounds{256, 1000, 99}, "raise limits.services"},
+		{many, bounds{256, 99, 1000}, "raise limits.listeners"},
+		{ranges, bounds{256, 1000, 99}, "raise limits.listeners"},
 		{lengths, plenty, "fewer lengths"},
 	} {
 		if _, err := buildVIPTable(c.listeners, never, c.room); err == nil || !strings.Contains(err.Error(), c.says) {

@@ -77,10 +77,10 @@ func TestSourceAffinityHashesThePrefixAlone(t *testing.T) {
 const serverIDBackend = 77
 
 // quicModel routes rotation 1 with three bytes and rotation 2 with eight.
-func quicModel(t *testing.T, up bool) *Model {
+func quicModel(t *testing.T, change func(*maps.Backend)) *Model {
 	s := manyBackends(1)
 	s.Backends[serverIDBackend] = s.Backends[1]
-	s.changeBackend(serverIDBackend, func(b *maps.Backend) { b.Up = up })
+	s.changeBackend(serverIDBackend, change)
 	s.Services[1] = maps.Service{QUIC: maps.ServerIDLengths{1: 3, 2: 8}}
 	s.ServerIDs = map[maps.ServiceID][]maps.ServerID{1: {
 		{Rotation: 1, ID: []byte{1, 2, 3}, Backend: serverIDBackend},
@@ -124,7 +124,7 @@ func TestQUICFollowsTheServerID(t *testing.T) {
 		"handshake, ID past the payload": {long(0xe0, v1, known...)[:9], false},
 		"handshake cut in its header":    {long(0xe0, v1)[:5], false},
 	}
-	m := quicModel(t, true)
+	m := quicModel(t, func(*maps.Backend) {})
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			plain := newModel(t, manyBackends(1))
@@ -141,10 +141,16 @@ func TestQUICFollowsTheServerID(t *testing.T) {
 
 func TestQUICFallsBackToTheFlowHash(t *testing.T) {
 	short := quic(t, 0x40, 0x3f, 1, 2, 3)
-	if r := expect(t, quicModel(t, false), short, "tx forwarded"); r.Backend == serverIDBackend {
-		t.Error("a backend that is down is chosen")
+	unfit := map[string]func(*maps.Backend){
+		"is down":         func(b *maps.Backend) { b.Up = false },
+		"has no next hop": func(b *maps.Backend) { b.Forward = maps.Unresolved },
 	}
-	m := quicModel(t, true)
+	for name, change := range unfit {
+		if r := expect(t, quicModel(t, change), short, "tx forwarded"); r.Backend == serverIDBackend {
+			t.Errorf("a backend that %s is chosen", name)
+		}
+	}
+	m := quicModel(t, func(*maps.Backend) {})
 	if r := expect(t, m, edited(short, 6, 0x20, 0), "tx forwarded"); r.Backend == serverIDBackend {
 		t.Error("a first fragment is routed by its connection ID")
 	}

@@ -156,16 +156,16 @@ func TestGUESourcePortsUseTheWholeDynamicRange(t *testing.T) {
 			b.Forward, b.Source, b.Dest = maps.GUE, netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.1.0.2")
 		})
 	}))
-	all, any := uint16(0xffff), uint16(0)
+	always, ever := uint16(0xffff), uint16(0)
 	for port := range 64 {
 		l4 := tcp()
 		l4.SrcPort = layers.TCPPort(port)
 		r := expect(t, m, frame4(t, ipv4(6), l4), "tx forwarded")
 		got := binary.BigEndian.Uint16(r.Frame[34:])
-		all, any = all&got, any|got
+		always, ever = always&got, ever|got
 	}
-	if all != 0xc000 || any != 0xffff {
-		t.Errorf("bits that are always set %#x, ever set %#x; want 0xc000 and 0xffff", all, any)
+	if always != 0xc000 || ever != 0xffff {
+		t.Errorf("bits that are always set %#x, ever set %#x; want 0xc000 and 0xffff", always, ever)
 	}
 }
 

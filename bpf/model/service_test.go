@@ -288,12 +288,42 @@ func TestFragmentsOfTheOnlyServiceNeedNoRecordIfItHashesBySource(t *testing.T) {
 		t.Errorf("fragment at backend %d, connection at %d", later.Backend, whole.Backend)
 	}
 	expect(t, m, fragment, "drop service_rate")
+}
 
-	two := with(func(s *State) {
-		s.changeService(1, func(svc *maps.Service) { svc.BySource = true })
-		servedBy(s, 10)
-		s.Listeners = append(s.Listeners, maps.Listener{VIP: netip.PrefixFrom(vip4, 32), First: 80, Last: 80, Protocol: maps.TCP, Service: 10})
-	})
-	expect(t, newModel(t, two), fragment, "drop fragment_unknown")
-	expect(t, newModel(t, two), edited(udp4(t), 6, 0, 9), "tx forwarded")
+func TestFragmentServiceIsTheOnlyOneThatPacketsReach(t *testing.T) {
+	type listener struct {
+		bits        int
+		first, last uint16
+		id          maps.ServiceID
+	}
+	tests := map[string]struct {
+		others []listener // beside service 1 on port 443 of the address
+		want   string
+	}{
+		"none":                            {nil, "tx forwarded"},
+		"another port, same service":      {[]listener{{32, 80, 80, 1}}, "tx forwarded"},
+		"another port":                    {[]listener{{32, 80, 80, 10}}, "drop fragment_unknown"},
+		"the port before":                 {[]listener{{32, 442, 443, 10}}, "drop fragment_unknown"},
+		"the port after":                  {[]listener{{32, 443, 444, 10}}, "drop fragment_unknown"},
+		"all ports":                       {[]listener{{32, 0, 65535, 10}}, "drop fragment_unknown"},
+		"a wider prefix, another port":    {[]listener{{24, 80, 80, 10}}, "drop fragment_unknown"},
+		"a wider prefix, the same port":   {[]listener{{24, 443, 443, 10}}, "tx forwarded"},
+		"a wider prefix behind all ports": {[]listener{{32, 0, 65535, 1}, {24, 80, 80, 10}}, "tx forwarded"},
+		"hidden by narrower ranges":       {[]listener{{32, 0, 442, 1}, {32, 444, 65535, 1}, {32, 0, 65535, 10}}, "tx forwarded"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := newModel(t, with(func(s *State) {
+				s.changeService(1, func(svc *maps.Service) { svc.BySource = true })
+				servedBy(s, 10)
+				for _, l := range test.others {
+					s.Listeners = append(s.Listeners, maps.Listener{
+						VIP: netip.PrefixFrom(vip4, l.bits).Masked(), First: l.first, Last: l.last, Protocol: maps.TCP, Service: l.id,
+					})
+				}
+			}))
+			expect(t, m, edited(tcp4(t), 6, 0, 9), test.want)
+			expect(t, m, edited(udp4(t), 6, 0, 9), "tx forwarded")
+		})
+	}
 }

@@ -67,20 +67,21 @@ func sortByWidth(listeners []listener) error {
 }
 
 // fragmentService is the service that a fragment without ports must be for, and
-// whose choice needs none; nil if there is no such one. The service changes only
-// where a range begins or has ended.
+// whose choice needs none; nil if there is no such one. What a port leads to
+// changes only where a range begins or has ended.
 func (v *vip) fragmentService(protocol maps.Protocol) *service {
 	var only *service
 	for around := v; around != nil; around = around.shorter {
 		for _, l := range around.listeners[protocol] {
 			for _, port := range []uint16{l.first, l.last + 1} {
 				svc := v.find(protocol, port)
-				if only == nil {
-					only = svc
+				if svc == nil {
+					continue
 				}
-				if svc != nil && svc != only {
+				if only != nil && svc != only {
 					return nil
 				}
+				only = svc
 			}
 		}
 	}

@@ -21,7 +21,6 @@ import (
 	"github.com/xlb-project/xlb/control/metrics"
 	"github.com/xlb-project/xlb/control/neighbour"
 	"github.com/xlb-project/xlb/loader"
-	"github.com/xlb-project/xlb/maps"
 )
 
 func runCommand() *cobra.Command {
@@ -122,9 +121,11 @@ func preflight(cfg *config.Config) ([]neighbour.Link, error) {
 		return nil, err
 	}
 	for _, s := range cfg.Services {
-		if dev, ok := local[s.VIP]; ok {
-			faults = append(faults, cfg.ErrorAt(s.At, fmt.Sprintf("service %s: %s is an address of this node, on %s", s.Name, s.VIP, dev),
-				"a VIP lives on the backends only: remove it from "+dev+", or choose another VIP"))
+		for addr, dev := range local {
+			if s.VIP.Contains(addr) {
+				faults = append(faults, cfg.ErrorAt(s.At, fmt.Sprintf("service %s: its VIP takes %s, an address of this node on %s", s.Name, addr, dev),
+					"a VIP lives on the backends only: remove it from "+dev+", or choose another VIP"))
+			}
 		}
 	}
 	if len(faults) > 0 {
@@ -134,24 +135,12 @@ func preflight(cfg *config.Config) ([]neighbour.Link, error) {
 }
 
 func planeOptions(cfg *config.Config) loader.Options {
-	opts := loader.Options{
-		Settings: maps.Settings{
-			Key:    cfg.HashKey,
-			Limits: maps.Limits{Services: cfg.Limits.Services, Backends: cfg.Limits.Backends, Slots: cfg.Limits.Slots},
-		},
-		Features: maps.Features{
-			Redirect: len(cfg.Interfaces) > 1,
-		},
-	}
+	opts := loader.Options{Settings: control.PlaneSettings(cfg), Features: control.PlaneFeatures(cfg)}
 	if cfg.XDPMode == config.Generic {
 		opts.Mode = loader.Generic
 	}
 	for _, i := range cfg.Interfaces {
 		opts.Interfaces = append(opts.Interfaces, i.Name)
-	}
-	for _, s := range cfg.Services {
-		opts.Features.L2 = opts.Features.L2 || s.Forward == config.L2
-		opts.Features.Tunnel4 = opts.Features.Tunnel4 || s.Forward == config.IPIP
 	}
 	return opts
 }

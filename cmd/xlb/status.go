@@ -53,7 +53,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 		fmt.Fprintln(w, "not serving yet: waiting for the first verdict on every backend")
 	}
 	for _, svc := range s.Services {
-		fmt.Fprintf(w, "\n%s  %s:%d/%s  %s  %d of %d backends up  %s packets  %s\n", svc.Name, svc.VIP, svc.Port, svc.Protocol, svc.Forward,
+		fmt.Fprintf(w, "\n%s  %s  %s  %d of %d backends up  %s packets  %s\n", svc.Name, svc.Address, svc.Forward,
 			svc.Up, len(svc.Backends), quantity(svc.Traffic.Packets), size(svc.Traffic.Bytes))
 		fmt.Fprintln(w, backendTable(svc, now))
 	}

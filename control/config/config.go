@@ -9,7 +9,7 @@
 package config
 
 import (
-	"fmt"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -20,6 +20,9 @@ const (
 	DefaultMetricsListen = "127.0.0.1:9480"
 	DefaultAPISocket     = "/run/xlb/xlb.sock"
 	DefaultHashKey       = "xlb default key!" // its 16 bytes; hash_key writes them in hexadecimal
+	DefaultGUEPort       = 6080
+	DefaultEcho          = EchoReply
+	DefaultTooBigRate    = 1000
 	DefaultProtocol      = TCP
 	DefaultWeight        = 100
 	DefaultPath          = "/"
@@ -28,20 +31,34 @@ const (
 	DefaultRise          = 2
 	DefaultFall          = 3
 	DefaultServices      = 1024
+	DefaultListeners     = 16384
 	DefaultBackends      = 16384
 	DefaultSlots         = 4194304
+	DefaultRules         = 65536
+	DefaultSources       = 65536
+	DefaultFragments     = 65536
+	DefaultServerIDs     = 16384
 )
 
 // Bounds of what may be written.
 const (
-	MaxWeight    = 1000
-	MaxThreshold = 100 // of rise and fall
-	MinInterval  = 50 * time.Millisecond
-	MaxTimeout   = time.Minute
-	MaxServices  = 65536
-	MaxBackends  = 1048576
-	MaxSlots     = 268435456
-	MaxTable     = 16777259 // slots of one service: the largest table that balance builds
+	MaxWeight     = 1000
+	MaxThreshold  = 100 // of rise and fall
+	MinInterval   = 50 * time.Millisecond
+	MaxTimeout    = time.Minute
+	MaxRate       = 1000000000 // per second, and of a burst
+	MaxTooBigRate = 1000000
+	MinMSS        = 88
+	MaxServerID   = 8 // bytes
+	MaxServices   = 65536
+	MaxListeners  = 1048576
+	MaxBackends   = 1048576
+	MaxSlots      = 268435456
+	MaxRules      = 1048576
+	MaxSources    = 16777216
+	MaxFragments  = 16777216
+	MaxServerIDs  = 1048576
+	MaxTable      = 16777259 // slots of one service: the largest table that balance builds
 )
 
 // XDPMode says where the program meets a packet.
@@ -56,41 +73,42 @@ const (
 // String returns the mode as a file writes it.
 func (m XDPMode) String() string { return string(m) }
 
-// Protocol is the transport protocol of a service.
-type Protocol string
+// Echo says what happens to ICMP echo requests to a VIP.
+type Echo string
 
-// The protocols of services.
+// The treatments of echo requests: answered, left to the kernel, dropped.
 const (
-	TCP Protocol = "tcp"
-	UDP Protocol = "udp"
+	EchoReply Echo = "reply"
+	EchoPass  Echo = "pass"
+	EchoDrop  Echo = "drop"
 )
 
-// String returns the protocol as a file writes it.
-func (p Protocol) String() string { return string(p) }
+// String returns the treatment as a file writes it.
+func (e Echo) String() string { return string(e) }
 
-// Forward is the way packets travel to the backends of a service.
-type Forward string
+// MAC is an Ethernet address. The zero MAC is none.
+type MAC [6]byte
 
-// The forwarding modes: IP in IP, or the destination MAC rewritten.
-const (
-	IPIP Forward = "ipip"
-	L2   Forward = "l2"
-)
-
-// String returns the mode as a file writes it.
-func (f Forward) String() string { return string(f) }
+// String returns the address as a file writes it.
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 
 // Config is the whole configuration of a node.
 type Config struct {
-	File       string // name of the file, for errors
-	Interfaces []Interface
-	XDPMode    XDPMode
-	HashKey    [16]byte // key of the flow hash, the same on all nodes
-	Metrics    Metrics
-	API        API
-	Source     Source
-	Limits     Limits
-	Services   []Service
+	File           string // name of the file, for errors
+	Interfaces     []Interface
+	XDPMode        XDPMode
+	HashKey        [16]byte // key of the flow hash, the same on all nodes
+	Metrics        Metrics
+	API            API
+	Source         Source
+	GUE            GUESettings
+	ICMP           ICMP
+	PassOrphans    bool           // hand fragments whose first one is not known to the kernel, instead of dropping them
+	VerifyChecksum bool           // drop IPv4 packets with a wrong header checksum
+	Deny           []netip.Prefix // sources that no service answers, each once
+	GatewayMAC     MAC            // next hop of offline runs, where a backend names none
+	Limits         Limits
+	Services       []Service
 }
 
 // Interface is a network interface that carries the data path.
@@ -109,65 +127,37 @@ type API struct {
 	Socket string // absolute path of a unix socket
 }
 
-// Source holds the outer source address of tunnels.
+// Source holds the outer source addresses of tunnels, one for each outer family.
 type Source struct {
-	IPv4 netip.Addr // invalid: the address the route to the backend prefers
+	IPv4, IPv6 netip.Addr // invalid: the address the route to the backend prefers
+
+	// For ipip in place of the address: a prefix whose other bits vary with the
+	// flow, at most 32 of them. Invalid: none.
+	IPIPv4, IPIPv6 netip.Prefix
+}
+
+// GUESettings are the node's settings of tunnels in UDP.
+type GUESettings struct {
+	Port         uint16 // UDP destination port of services that name none
+	IPv6Checksum bool   // over IPv6, the right UDP checksum instead of none
+}
+
+// ICMP says how the node treats ICMP to its VIPs.
+type ICMP struct {
+	Echo       Echo
+	TooBigRate int // answers to packets that are too big, per second
 }
 
 // Limits are the sizes of the tables of the data plane.
 type Limits struct {
-	Services int
-	Backends int // a backend of two services counts twice
-	Slots    int
-}
-
-// Service is a virtual IP with its settings.
-type Service struct {
-	Name     string
-	VIP      netip.Addr
-	Port     uint16
-	Protocol Protocol
-	Forward  Forward
-	Slots    int     // size of the slot table, a prime; 0: chosen from the number of backends
-	Health   *Health // nil: not checked, backends count as up
-	Backends []Backend
-	At       Position
-}
-
-// String names the service for people: web (192.0.2.10:80/tcp).
-func (s Service) String() string {
-	return fmt.Sprintf("%s (%s/%s)", s.Name, netip.AddrPortFrom(s.VIP, s.Port), s.Protocol)
-}
-
-// Health says how the backends of a service are checked. Exactly one of HTTP and TCP is set.
-type Health struct {
-	HTTP     *HTTPCheck
-	TCP      *TCPCheck
-	Interval time.Duration
-	Timeout  time.Duration
-	Rise     int // successes in a row that bring a backend up
-	Fall     int // failures in a row that take a backend down
-}
-
-// HTTPCheck succeeds when a GET answers with an expected status.
-type HTTPCheck struct {
-	Path   string
-	Port   uint16
-	Host   string // Host header
-	Status []int  // expected; empty: any of 200 to 299
-}
-
-// TCPCheck succeeds when a connection opens.
-type TCPCheck struct {
-	Port uint16
-}
-
-// Backend is a real server of a service.
-type Backend struct {
-	Name    string
-	Address netip.Addr
-	Weight  int
-	At      Position
+	Services  int
+	Listeners int // a port or range of a service, for each of its protocols
+	Backends  int // a backend of two services counts twice
+	Slots     int
+	Rules     int // source prefixes of the node's deny list and of all filters
+	Sources   int // sources whose new connections are counted
+	Fragments int // packets whose fragments are followed at one time
+	ServerIDs int // QUIC server IDs, for each config rotation
 }
 
 // ErrorAt is an error at a place of the file, for problems that only the

@@ -27,9 +27,17 @@ services:
 `
 
 // addresses lets cmp compare netip values, whose fields it cannot see.
-var addresses = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
+var addresses = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{})
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// prefix returns the prefix s, or the one that holds the address s alone.
+func prefix(s string) netip.Prefix {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p
+	}
+	return netip.PrefixFrom(addr(s), addr(s).BitLen())
+}
 
 func parse(t *testing.T, text string) *Config {
 	t.Helper()
@@ -48,13 +56,16 @@ func TestMinimalFileGetsAllDefaults(t *testing.T) {
 		HashKey:    [16]byte{0x78, 0x6c, 0x62, 0x20, 0x64, 0x65, 0x66, 0x61, 0x75, 0x6c, 0x74, 0x20, 0x6b, 0x65, 0x79, 0x21},
 		Metrics:    Metrics{netip.MustParseAddrPort("127.0.0.1:9480")},
 		API:        API{"/run/xlb/xlb.sock"},
-		Limits:     Limits{1024, 16384, 4194304},
+		GUE:        GUESettings{Port: 6080, IPv6Checksum: true},
+		ICMP:       ICMP{Echo: EchoReply, TooBigRate: 1000},
+		Limits: Limits{Services: 1024, Listeners: 16384, Backends: 16384, Slots: 4194304,
+			Rules: 65536, Sources: 65536, Fragments: 65536, ServerIDs: 16384},
 		Services: []Service{{
-			Name:     "web",
-			VIP:      addr("192.0.2.10"),
-			Port:     80,
-			Protocol: TCP,
-			Forward:  IPIP,
+			Name:      "web",
+			VIP:       prefix("192.0.2.10"),
+			Ports:     []PortRange{{80, 80}},
+			Protocols: []Protocol{TCP},
+			Forward:   IPIP,
 			Health: &Health{
 				HTTP:     &HTTPCheck{Path: "/healthz", Port: 80, Host: "192.0.2.10"},
 				Interval: 2 * time.Second,
@@ -63,8 +74,8 @@ func TestMinimalFileGetsAllDefaults(t *testing.T) {
 				Fall:     3,
 			},
 			Backends: []Backend{
-				{"10.1.0.1", addr("10.1.0.1"), 100, Position{9, 16}},
-				{"10.1.0.2", addr("10.1.0.2"), 50, Position{9, 37}},
+				{Name: "10.1.0.1", Address: addr("10.1.0.1"), Weight: 100, At: Position{9, 16}},
+				{Name: "10.1.0.2", Address: addr("10.1.0.2"), Weight: 50, At: Position{9, 37}},
 			},
 			At: Position{3, 5},
 		}},
@@ -83,8 +94,14 @@ xdp_mode: generic
 hash_key: 00112233445566778899001122334455
 metrics: {listen: "[::1]:9000"}
 api: {socket: /tmp/xlb.sock}
-source: {ipv4: 10.0.0.1}
-limits: {services: 2, backends: 3, slots: 200}
+source: {ipv4: 10.0.0.1, ipv6: 2001:db8::1, ipip_ipv4: 172.31.0.0/16, ipip_ipv6: 100::/96}
+gue: {port: 5555, ipv6_checksum: false}
+icmp: {echo: pass, too_big_rate: 1}
+fragments: {orphans: pass}
+verify_checksum: true
+deny: [198.51.100.0/24, 2001:db8:bad::/48, 203.0.113.7]
+gateway_mac: 02:00:00:00:00:01
+limits: {services: 2, listeners: 5, backends: 3, slots: 200, rules: 6, sources: 7, fragments: 8, server_ids: 2}
 services:
   - health:
       timeout: 100ms
@@ -93,12 +110,18 @@ services:
       rise: 100
       http: {path: "/a?b=c", port: 8080, host: "example.org:8080", status: [200, 404]}
     backends:
-      - {address: 10.1.0.1, weight: 1000, name: first}
+      - {address: 10.1.0.1, weight: 1000, name: first, server_id: "0a0B", mac: "02:00:00:00:00:0A"}
+    quic: {config_rotation: [0, 6], server_id_length: 2}
+    mss: 1400
+    limits: {packets: {rate: 1000000, burst: 7}, new_connections_per_source: {rate: 100}}
+    filter: {deny: [10.0.0.0/8], allow: [10.1.0.0/16, 10.1.2.3/32], default: deny}
+    affinity: {source_prefix: 48}
     slots: 101
-    forward: l2
-    protocol: udp
-    port: 65535
-    vip: 192.0.2.10
+    gue: {port: 6081}
+    forward: gue
+    protocol: [udp, tcp]
+    port: [443, "8000-8999"]
+    vip: 2001:db8:1::/64
     name: dns_1.a-b
 `)
 	want := &Config{
@@ -108,15 +131,33 @@ services:
 		HashKey:    [16]byte{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55},
 		Metrics:    Metrics{netip.MustParseAddrPort("[::1]:9000")},
 		API:        API{"/tmp/xlb.sock"},
-		Source:     Source{addr("10.0.0.1")},
-		Limits:     Limits{2, 3, 200},
+		Source: Source{IPv4: addr("10.0.0.1"), IPv6: addr("2001:db8::1"),
+			IPIPv4: prefix("172.31.0.0/16"), IPIPv6: prefix("100::/96")},
+		GUE:            GUESettings{Port: 5555},
+		ICMP:           ICMP{Echo: EchoPass, TooBigRate: 1},
+		PassOrphans:    true,
+		VerifyChecksum: true,
+		Deny:           []netip.Prefix{prefix("198.51.100.0/24"), prefix("2001:db8:bad::/48"), prefix("203.0.113.7/32")},
+		GatewayMAC:     MAC{2, 0, 0, 0, 0, 1},
+		Limits:         Limits{Services: 2, Listeners: 5, Backends: 3, Slots: 200, Rules: 6, Sources: 7, Fragments: 8, ServerIDs: 2},
 		Services: []Service{{
-			Name:     "dns_1.a-b",
-			VIP:      addr("192.0.2.10"),
-			Port:     65535,
-			Protocol: UDP,
-			Forward:  L2,
-			Slots:    101,
+			Name:      "dns_1.a-b",
+			VIP:       prefix("2001:db8:1::/64"),
+			Ports:     []PortRange{{443, 443}, {8000, 8999}},
+			Protocols: []Protocol{UDP, TCP},
+			Forward:   GUE,
+			GUEPort:   6081,
+			Slots:     101,
+			Affinity:  Affinity{BySource: true, Bits: 48},
+			Filter: &Filter{
+				Allow:       []netip.Prefix{prefix("10.1.0.0/16"), prefix("10.1.2.3/32")},
+				Deny:        []netip.Prefix{prefix("10.0.0.0/8")},
+				DefaultDeny: true,
+			},
+			NewConnections: &Rate{PerSecond: 100, Burst: 10},
+			Packets:        &Rate{PerSecond: 1000000, Burst: 7},
+			MSS:            1400,
+			QUIC:           [Rotations]uint8{0: 2, 6: 2},
 			Health: &Health{
 				HTTP:     &HTTPCheck{"/a?b=c", 8080, "example.org:8080", []int{200, 404}},
 				Interval: 200 * time.Millisecond,
@@ -124,8 +165,8 @@ services:
 				Rise:     100,
 				Fall:     1,
 			},
-			Backends: []Backend{{"first", addr("10.1.0.1"), 1000, Position{19, 9}}},
-			At:       Position{12, 5},
+			Backends: []Backend{{"first", addr("10.1.0.1"), 1000, []byte{10, 11}, MAC{2, 0, 0, 0, 0, 10}, Position{25, 9}}},
+			At:       Position{18, 5},
 		}},
 	}
 	if diff := cmp.Diff(want, got, addresses); diff != "" {
@@ -250,7 +291,7 @@ func TestValidateJudgesAChangedConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.File = ""
-	c.Services[0].Port = 0
+	c.Services[0].Ports[0].First = 0
 	c.Services[0].Backends[1] = Backend{Name: "b"}
 	want := `services[0].port: port 0 is reserved and no client can connect to it: write 1 to 65535
 services[0].backends[1].address: the address is missing: write one such as 10.1.0.1, without port or prefix length

@@ -43,7 +43,8 @@ func (e Error) Error() string {
 	return b.String()
 }
 
-// Errors are all problems of a configuration in the order of the file, never empty.
+// Errors are all problems of a configuration in the order of the file, those of
+// the lists that it names in files of their own behind them; never empty.
 type Errors []Error
 
 // Error returns one line for each of the first 20 problems and the number of the others.
@@ -73,24 +74,36 @@ func (es Errors) Unwrap() []error {
 // problems collects the errors of one file. A path such as services[0].port
 // names the value that is wrong.
 type problems struct {
-	file   string
-	list   Errors
-	unread map[string]bool
+	file    string
+	list    Errors
+	unread  map[string]bool
+	entries map[string][]place // of lists that are put together, where each entry is written
+}
+
+// place is where a value is written: its path, and the file if that is another.
+type place struct {
+	path, file string
+	Position
 }
 
 func newProblems(file string) *problems {
-	return &problems{file: file, unread: make(map[string]bool)}
+	return &problems{file: file, unread: make(map[string]bool), entries: make(map[string][]place)}
 }
 
 // add records a problem of the value at path.
 func (p *problems) add(at Position, path, message, remedy string) {
+	p.addAt(place{path: path, Position: at}, message, remedy)
+}
+
+// addAt is add for a value that may be written in another file.
+func (p *problems) addAt(at place, message, remedy string) {
 	if p.full() {
 		return
 	}
-	if path != "" {
-		message = path + ": " + message
+	if at.path != "" {
+		message = at.path + ": " + message
 	}
-	p.list = append(p.list, Error{p.file, at.Line, at.Column, message, remedy})
+	p.list = append(p.list, Error{cmp.Or(at.file, p.file), at.Line, at.Column, message, remedy})
 }
 
 // reject is add for a value that cannot be read at all.
@@ -114,13 +127,20 @@ func (p *problems) rejected(path string) bool {
 	return false
 }
 
-// err returns the problems in the order of the file, or nil if there are none.
+// err returns the problems in the order of the file, then those of other files,
+// or nil if there are none.
 func (p *problems) err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
+	other := func(e Error) string {
+		if e.File == p.file {
+			return ""
+		}
+		return e.File
+	}
 	slices.SortStableFunc(p.list, func(a, b Error) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(other(a), other(b)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return p.list
 }

@@ -21,17 +21,33 @@ services:
 	return strings.NewReplacer(oldnew...).Replace(text)
 }
 
+// example is a file and the problems that are found in it.
+type example struct{ text, want string }
+
+func refused(t *testing.T, examples map[string]example) {
+	t.Helper()
+	for title, e := range examples {
+		t.Run(title, func(t *testing.T) {
+			c, err := Parse("xlb.yaml", []byte(e.text))
+			if c != nil || err == nil || err.Error() != e.want {
+				t.Errorf("got\n%v\nwant\n%s", err, e.want)
+			}
+		})
+	}
+}
+
 func TestBadFilesAreRefusedWithPlaceAndRemedy(t *testing.T) {
 	const (
-		root  = "; the fields here are interfaces, xdp_mode, hash_key, metrics, api, source, limits, services"
-		other = "; the fields here are name, vip, port, protocol, forward, slots, health, backends"
+		root = "; the fields here are interfaces, xdp_mode, hash_key, metrics, api, source, gue, icmp, fragments, " +
+			"verify_checksum, deny, deny_file, gateway_mac, limits, services"
+		other = "; the fields here are name, vip, port, protocol, forward, gue, slots, affinity, filter, limits, mss, quic, health, backends"
 		empty = "xlb.yaml: the file is empty: write at least interfaces and services, see docs/configuration.md"
 		local = ": write the unicast address of a machine, such as 10.1.0.1"
 		name  = " is not a name: write up to 63 of a-z, 0-9, '-', '_' and '.', beginning with a letter or digit"
 	)
 	health := func(text string) string { return service("    backends", "    health: "+text+"\n    backends") }
 	backends := func(text string) string { return service("[{address: 10.1.0.1}]", text) }
-	for title, tc := range map[string]struct{ text, want string }{
+	refused(t, map[string]example{
 		// Text and YAML.
 		"empty":             {"", empty},
 		"comments only":     {"# nothing\n", empty},
@@ -68,7 +84,7 @@ func TestBadFilesAreRefusedWithPlaceAndRemedy(t *testing.T) {
 		"escapes in a field":   {"\"a\\e[0m\": 1\n" + service(), `xlb.yaml:1:1: a\x1b[0m: unknown field: remove it` + root},
 		"field that is a list": {"? [a]\n: 1\n" + service(), "xlb.yaml:1:3: a list is not the name of a field: write name: value"},
 		"field given twice":    {service("port: 80", "port: 80\n    port: 81"), "xlb.yaml:6:5: services[0].port: the field is given twice, first in line 5: keep one of them"},
-		"field without value":  {service("port: 80", "port:"), "xlb.yaml:5:10: services[0].port: the value is missing: write 1 to 65535, without quotes"},
+		"field without value":  {service("port: 80", "port:"), "xlb.yaml:5:10: services[0].port: the value is missing: write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any"},
 		"missing root fields": {"xdp_mode: native\n",
 			"xlb.yaml:1:1: interfaces: the field is missing: write interfaces: [eth0]\nxlb.yaml:1:1: services: the field is missing: write a list of them, or services: []"},
 		"missing fields": {"interfaces: [e]\nservices:\n  - {}\n", `xlb.yaml:3:5: services[0].name: the field is missing: write one such as name: web
@@ -89,7 +105,7 @@ xlb.yaml:3:5: services[0].backends: the field is missing: write backends: [{addr
 		"listen on a port":   {service() + "metrics: {listen: 9480}\n", `xlb.yaml:8:19: metrics.listen: 9480 is not an address with a port: write one such as "127.0.0.1:9480", or off`},
 		"metrics as text":    {service() + "metrics: off\n", `xlb.yaml:8:10: metrics: "off" is not a mapping: write metrics: {listen: "127.0.0.1:9480"}`},
 		"relative socket":    {service() + "api: {socket: xlb.sock}\n", `xlb.yaml:8:15: api.socket: "xlb.sock" is not the path of a socket: write a plain absolute path of up to 107 bytes such as /run/xlb/xlb.sock`},
-		"IPv6 source":        {service() + "source: {ipv4: '2001:db8::1'}\n", "xlb.yaml:8:16: source.ipv4: 2001:db8::1 is an IPv6 address, which is not supported yet: write an IPv4 address"},
+		"IPv6 source":        {service() + "source: {ipv4: '2001:db8::1'}\n", "xlb.yaml:8:16: source.ipv4: 2001:db8::1 is not an IPv4 address: write an IPv4 address"},
 		"limit of zero":      {service() + "limits: {slots: 0}\n", "xlb.yaml:8:17: limits.slots: 0 is not a number of slots: write 1 to 268435456"},
 		"limit too high":     {service() + "limits: {services: 65537}\n", "xlb.yaml:8:20: limits.services: 65537 is not a number of services: write 1 to 65536"},
 		"limit with quotes":  {service() + "limits: {backends: '5'}\n", `xlb.yaml:8:20: limits.backends: "5" is not a number of entries: write a whole number such as 1024, without quotes`},
@@ -99,21 +115,20 @@ xlb.yaml:3:5: services[0].backends: the field is missing: write backends: [{addr
 		"capital name":     {service("web", "Web"), `xlb.yaml:3:11: services[0].name: "Web"` + name},
 		"long name":        {service("web", strings.Repeat("a", 64)), `xlb.yaml:3:11: services[0].name: "` + strings.Repeat("a", 60) + `..."` + name},
 		"list for name":    {service("web", "[web]"), "xlb.yaml:3:11: services[0].name: a list is not a name: write one such as web-1"},
-		"VIP with prefix":  {service("192.0.2.10", "192.0.2.10/32"), `xlb.yaml:4:10: services[0].vip: "192.0.2.10/32" is not an IP address: write one such as 10.1.0.1, without port or prefix length`},
-		"IPv6 VIP":         {service("192.0.2.10", "2001:db8::a"), "xlb.yaml:4:10: services[0].vip: 2001:db8::a is an IPv6 address, which is not supported yet: write an IPv4 address"},
-		"unspecified VIP":  {service("192.0.2.10", "0.0.0.0"), "xlb.yaml:4:10: services[0].vip: 0.0.0.0 is the unspecified address" + local},
-		"loopback VIP":     {service("192.0.2.10", "127.0.0.2"), "xlb.yaml:4:10: services[0].vip: 127.0.0.2 is a loopback address" + local},
-		"multicast VIP":    {service("192.0.2.10", "224.0.0.1"), "xlb.yaml:4:10: services[0].vip: 224.0.0.1 is a multicast address" + local},
+		"VIP with port":    {service("192.0.2.10", "192.0.2.10:80"), `xlb.yaml:4:10: services[0].vip: "192.0.2.10:80" is not an address or a prefix: write one such as 192.0.2.10 or 192.0.2.0/24, without port`},
+		"unspecified VIP":  {service("192.0.2.10", "0.0.0.0"), "xlb.yaml:4:10: services[0].vip: 0.0.0.0 is one of the unspecified addresses, 0.0.0.0/8" + local},
+		"loopback VIP":     {service("192.0.2.10", "127.0.0.2"), "xlb.yaml:4:10: services[0].vip: 127.0.0.2 is one of the loopback addresses, 127.0.0.0/8" + local},
+		"multicast VIP":    {service("192.0.2.10", "224.0.0.1"), "xlb.yaml:4:10: services[0].vip: 224.0.0.1 is one of the multicast addresses, 224.0.0.0/4" + local},
 		"broadcast VIP":    {service("192.0.2.10", "255.255.255.255"), "xlb.yaml:4:10: services[0].vip: 255.255.255.255 is the broadcast address" + local},
 		"port 0":           {service("port: 80", "port: 0"), "xlb.yaml:5:11: services[0].port: port 0 is reserved and no client can connect to it: write 1 to 65535"},
-		"high port":        {service("port: 80", "port: 65536"), "xlb.yaml:5:11: services[0].port: 65536 is not a port: write 1 to 65535, without quotes"},
-		"negative port":    {service("port: 80", "port: -1"), "xlb.yaml:5:11: services[0].port: -1 is not a port: write 1 to 65535, without quotes"},
-		"port in words":    {service("port: 80", "port: eighty"), `xlb.yaml:5:11: services[0].port: "eighty" is not a port: write 1 to 65535, without quotes`},
-		"port in quotes":   {service("port: 80", `port: "80"`), `xlb.yaml:5:11: services[0].port: "80" is not a port: write 1 to 65535, without quotes`},
-		"octal port":       {service("port: 80", "port: 080"), `xlb.yaml:5:11: services[0].port: "080" is not a port: write 1 to 65535, without quotes`},
-		"huge port":        {service("port: 80", "port: 99999999999999999999"), `xlb.yaml:5:11: services[0].port: "99999999999999999999" is not a port: write 1 to 65535, without quotes`},
-		"capital protocol": {service("port: 80", "port: 80\n    protocol: TCP"), `xlb.yaml:6:15: services[0].protocol: "TCP" is not a protocol: write tcp or udp`},
-		"bad forward":      {service("ipip", "gre"), `xlb.yaml:6:14: services[0].forward: "gre" is not a forwarding mode: write ipip or l2`},
+		"high port":        {service("port: 80", "port: 65536"), "xlb.yaml:5:11: services[0].port: 65536 is not a port: write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any"},
+		"negative port":    {service("port: 80", "port: -1"), "xlb.yaml:5:11: services[0].port: -1 is not a port: write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any"},
+		"port in words":    {service("port: 80", "port: eighty"), `xlb.yaml:5:11: services[0].port: "eighty" is not a port: write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any`},
+		"port in quotes":   {service("port: 80", `port: "80"`), `xlb.yaml:5:11: services[0].port: "80" is not a port: write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any`},
+		"octal port":       {service("port: 80", "port: 080"), `xlb.yaml:5:11: services[0].port: "080" is not a port: write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any`},
+		"huge port":        {service("port: 80", "port: 99999999999999999999"), `xlb.yaml:5:11: services[0].port: "99999999999999999999" is not a port: write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any`},
+		"capital protocol": {service("port: 80", "port: 80\n    protocol: TCP"), `xlb.yaml:6:15: services[0].protocol: "TCP" is not a protocol: write tcp, udp or [tcp, udp]`},
+		"bad forward":      {service("ipip", "nat"), `xlb.yaml:6:14: services[0].forward: "nat" is not a forwarding mode: write l2, ipip, gre or gue`},
 		"composite slots":  {service("ipip", "ipip\n    slots: 65536"), "xlb.yaml:7:12: services[0].slots: 65536 is not a prime number: write 65537"},
 		"composite slots below the limit": {"limits: {slots: 65536}\n" + service("ipip", "ipip\n    slots: 65536"),
 			"xlb.yaml:8:12: services[0].slots: 65536 is not a prime number: write 65521"},
@@ -143,7 +158,7 @@ xlb.yaml:3:5: services[0].backends: the field is missing: write backends: [{addr
 		// Backends.
 		"no backend":         {backends("[]"), "xlb.yaml:7:15: services[0].backends: the service has no backend: write backends: [{address: 10.1.0.1}]"},
 		"address alone":      {backends("[10.1.0.1]"), `xlb.yaml:7:16: services[0].backends[0]: "10.1.0.1" is not a mapping of the fields of a backend: write {address: 10.1.0.1}`},
-		"misspelt address":   {backends("[{adress: 10.1.0.1}]"), "xlb.yaml:7:17: services[0].backends[0].adress: unknown field: write address; the fields here are address, weight, name"},
+		"misspelt address":   {backends("[{adress: 10.1.0.1}]"), "xlb.yaml:7:17: services[0].backends[0].adress: unknown field: write address; the fields here are address, weight, name, server_id, mac"},
 		"address with port":  {backends("[{address: '10.1.0.1:80'}]"), `xlb.yaml:7:26: services[0].backends[0].address: "10.1.0.1:80" is not an IP address: write one such as 10.1.0.1, without port or prefix length`},
 		"backend is VIP":     {backends("[{address: 192.0.2.10}]"), "xlb.yaml:7:26: services[0].backends[0].address: 192.0.2.10 is the VIP of the service itself: write the backend's own address"},
 		"backend twice":      {backends("[{address: 10.1.0.1}, {address: 10.1.0.1}]"), "xlb.yaml:7:47: services[0].backends[1].address: 10.1.0.1 is already backends[0] of this service: keep one of them"},
@@ -156,19 +171,12 @@ xlb.yaml:3:5: services[0].backends: the field is missing: write backends: [{addr
 		"service name twice": {service() + "  - {name: web, vip: 192.0.2.11, port: 80, forward: l2, backends: [{address: 10.1.0.1}]}\n",
 			"xlb.yaml:8:12: services[1].name: there is already a service web in line 3: give each its own name"},
 		"one VIP and port for two": {service() + "  - {name: b, vip: 192.0.2.10, port: 80, forward: l2, backends: [{address: 10.1.0.1}]}\n",
-			"xlb.yaml:8:20: services[1].vip: 192.0.2.10:80/tcp already belongs to service web in line 3: change vip, port or protocol, or give the backends to that service"},
+			"xlb.yaml:8:38: services[1].port: 192.0.2.10:80/tcp already belongs to service web in line 3: change vip, port or protocol, or give the backends to that service"},
 		"too many services": {"limits: {services: 1}\n" + service() + "  - {name: b, vip: 192.0.2.11, port: 80, forward: l2, backends: [{address: 10.1.0.1}]}\n",
 			"xlb.yaml:4:3: services: there are 2 services, and limits.services is 1: raise limits.services"},
 		"too many backends": {"limits: {backends: 1}\n" + service() + "  - {name: b, vip: 192.0.2.11, port: 80, forward: l2, backends: [{address: 10.1.0.1}]}\n",
-			"xlb.yaml:9:65: services[1].backends: up to here the services have 2 backends, and limits.backends is 1: raise limits.backends"},
-	} {
-		t.Run(title, func(t *testing.T) {
-			c, err := Parse("xlb.yaml", []byte(tc.text))
-			if c != nil || err == nil || err.Error() != tc.want {
-				t.Errorf("got\n%v\nwant\n%s", err, tc.want)
-			}
-		})
-	}
+			"xlb.yaml:9:65: services[1].backends: up to here there are 2 backends, and limits.backends is 1: raise limits.backends"},
+	})
 }
 
 func TestServicesOnOneAddressMayDifferInPortOrProtocol(t *testing.T) {
@@ -180,7 +188,7 @@ func TestServicesOnOneAddressMayDifferInPortOrProtocol(t *testing.T) {
 }
 
 func TestAllProblemsAreToldInTheOrderOfTheFile(t *testing.T) {
-	_, err := Parse("xlb.yaml", []byte(service("web", "Web", "port: 80", "port: x", "ipip", "gre", "10.1.0.1", "10.1.0")))
+	_, err := Parse("xlb.yaml", []byte(service("web", "Web", "port: 80", "port: x", "ipip", "nat", "10.1.0.1", "10.1.0")))
 	var lines []int
 	for _, e := range err.(Errors) {
 		lines = append(lines, e.Line)

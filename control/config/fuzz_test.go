@@ -20,6 +20,14 @@ func FuzzParse(f *testing.F) {
 		"interfaces: &a [*a]\nservices: *a\n",
 		"xdp_mode: generic\nhash_key: '00112233445566778899aabbccddeeff'\nmetrics: {listen: off}\napi: {socket: /a}\n" +
 			"source: {ipv4: 10.0.0.1}\nlimits: {services: 1, backends: 1, slots: 101}\ninterfaces: [e]\nservices: []\n",
+		"source: {ipv6: 2001:db8::1, ipip_ipv4: 172.31.0.0/16, ipip_ipv6: 100::/96}\ngue: {port: 1, ipv6_checksum: false}\n" +
+			"icmp: {echo: drop, too_big_rate: 1}\nfragments: {orphans: pass}\nverify_checksum: true\ndeny: [10.0.0.1, '::/0']\n" +
+			"gateway_mac: 02:00:00:00:00:01\ninterfaces: [e]\nservices: []\n",
+		more("port: [443, 8000-8999], protocol: [tcp, udp], affinity: {source_prefix: 24}", "port: 8100-8200, affinity: source, mss: 1400",
+			"port: any, forward: gue, gue: {port: 1}, limits: {packets: {rate: 1}, new_connections_per_source: {rate: 2, burst: 3}}",
+			"vip: 2001:db8::/64, forward: gre, filter: {allow: [10.0.0.0/8, 10.1.0.0/16], deny: ['2001:db8::1'], default: deny}"),
+		"interfaces: [e]\nservices: [{name: q, vip: 192.0.2.1, port: 1, protocol: udp, forward: l2, quic: {server_id_length: 1, config_rotation: [0, 6]}, " +
+			"backends: [{address: 10.0.0.1, server_id: '01', mac: 02:00:00:00:00:02}]}]\ndeny_file: /etc/hosts\n",
 		"health: {http: {path: /, port: 1, host: a, status: [200, 204]}, interval: 50ms, timeout: 1ms, rise: 1, fall: 100}\n",
 		"\ufeffa: \"\\x00\"\r\n...\n---\n",
 		"? {a: [b]}\n: !t |\n  text\n<<: ~\n",
@@ -47,6 +55,30 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%v is out of order or beyond the file's %d lines", e, lines)
 			}
 			last = e
+		}
+	})
+}
+
+func FuzzPrefixFile(f *testing.F) {
+	for _, s := range []string{"", "# none\n", "10.0.0.0/8\r\n\t2001:db8::/32 # here\n", "\ufeff10.0.0.1\n\n10.0.0.1/8", "::ffff:1.2.3.4\nfe80::1%e\n/\n\x00"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p := newProblems("f")
+		entries := readPrefixes(p, "deny_file", "list", data)
+		lines := bytes.Count(data, []byte("\n")) + 1
+		if len(entries)+len(p.list) > lines {
+			t.Errorf("%d prefixes and %d problems in %d lines", len(entries), len(p.list), lines)
+		}
+		for _, e := range entries {
+			if !e.prefix.IsValid() || e.Line < 1 || e.Line > lines || e.Column < 1 {
+				t.Errorf("got %v at %v", e.prefix, e.place)
+			}
+		}
+		for _, e := range p.list {
+			if e.File != "list" || e.Line < 1 || e.Line > lines {
+				t.Errorf("%v is not in the file", e)
+			}
 		}
 	})
 }

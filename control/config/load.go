@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -15,32 +16,45 @@ import (
 )
 
 const (
-	maxFile  = 16 << 20 // bytes
+	maxFile  = 16 << 20 // bytes, also of a list
 	maxParts = 1 << 21  // commas and lines: the tree takes up to a kilobyte for each
 	maxDepth = 64       // of nested values; the fields need a tenth of it
 )
 
-// Load reads the file at path and returns its configuration with all defaults
-// filled in. It returns Errors if the file is read but cannot be accepted.
+// Load reads the file at path and the lists that it names, whose paths begin at
+// its folder, and returns its configuration with all defaults filled in. It
+// returns Errors if the file is read but cannot be accepted.
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
+	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read configuration: %w: write it first, see docs/configuration.md", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	return parseIn(path, data, filepath.Dir(path))
+}
+
+// readFile returns what the file at path holds: of one larger than maxFile, one
+// byte too many.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, err
 	}
-	return Parse(path, data)
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 // Parse returns the configuration that data holds, with all defaults filled in,
-// or Errors. Errors call the file name.
+// or Errors. Errors call the file name. Fields that name other files are
+// refused: Parse reads nothing.
 func Parse(name string, data []byte) (*Config, error) {
+	return parseIn(name, data, "")
+}
+
+// parseIn is Parse with the folder where the paths of other files begin.
+func parseIn(name string, data []byte, dir string) (*Config, error) {
 	p := newProblems(name)
 	checkText(p, data)
 	if err := p.err(); err != nil {
@@ -50,7 +64,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	c := decode(p, doc)
+	c := decode(p, doc, dir)
 	if !p.unread[""] {
 		validate(c, p, doc)
 	}

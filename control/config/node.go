@@ -1,15 +1,10 @@
 package config
 
 import (
-	"encoding/hex"
 	"fmt"
-	"math"
-	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -23,11 +18,7 @@ const maxValues = 1 << 22
 type decoder struct {
 	*problems
 	values int
-}
-
-// want describes a kind of value: "eighty" is not {a port}: {write 1 to 65535}.
-type want struct {
-	what, remedy string
+	lists  lists
 }
 
 // read takes over the value of a field, at a path for messages.
@@ -44,14 +35,20 @@ func (d *decoder) fail(n *yaml.Node, path string, w want) {
 	d.reject(position(n), path, show(n)+" is not "+w.what, w.remedy)
 }
 
+// count adds values that n stands for, and reports whether there may be so many.
+func (d *decoder) count(n *yaml.Node, values int) bool {
+	before := d.values
+	d.values += values
+	if before <= maxValues && d.values > maxValues {
+		d.reject(position(n), "", fmt.Sprintf("more than %d values up to here", maxValues),
+			"use fewer aliases and lists in files, each counts whenever it is used")
+	}
+	return d.values <= maxValues
+}
+
 // open returns the node that n stands for, unless it can be no value at all.
 func (d *decoder) open(n *yaml.Node, path string, w want) (*yaml.Node, bool) {
-	d.values++
-	if d.values > maxValues {
-		if d.values == maxValues+1 {
-			d.reject(position(n), "", fmt.Sprintf("more than %d values up to here", maxValues),
-				"use fewer aliases, each counts whenever it is used")
-		}
+	if !d.count(n, 1) {
 		return nil, false
 	}
 	if n.Kind == yaml.AliasNode {
@@ -148,98 +145,21 @@ func (d *decoder) list(n *yaml.Node, path string, w want, item read) {
 	}
 }
 
-// scalar hands the text of a value that is neither list nor mapping to parse,
-// which reports whether it can be used.
-func (d *decoder) scalar(w want, parse func(n *yaml.Node) bool) read {
-	return func(n *yaml.Node, path string) {
-		if n, ok := d.open(n, path, w); ok && (n.Kind != yaml.ScalarNode || !parse(n)) {
-			d.fail(n, path, w)
-		}
+// oneOrMore reads the items of the list n, or n itself as the only one. A single
+// item goes by the path of the whole.
+func (d *decoder) oneOrMore(n *yaml.Node, path string, w want, item read) {
+	list := n
+	if n.Kind == yaml.AliasNode {
+		list = n.Alias
 	}
-}
-
-// text reads any text but an empty one.
-func text[T ~string](d *decoder, to *T, w want) read {
-	return d.scalar(w, func(n *yaml.Node) bool {
-		*to = T(n.Value)
-		return n.Value != ""
-	})
-}
-
-// decimal is the one way to write a number: 0x50, 010 and 1_000 mean different
-// numbers to different readers.
-var decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
-
-// integer returns the whole number that n writes in plain decimal digits.
-func integer(n *yaml.Node) (int, bool) {
-	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 || !decimal.MatchString(n.Value) {
-		return 0, false
+	switch {
+	case list.Kind != yaml.SequenceNode || len(list.Content) == 0:
+		item(n, path)
+	case len(list.Content) == 1:
+		d.list(n, path, w, func(n *yaml.Node, _ string) { item(n, path) })
+	default:
+		d.list(n, path, w, item)
 	}
-	v, err := strconv.Atoi(n.Value)
-	return v, err == nil
-}
-
-// number reads a whole number; which are permitted, validate says.
-func (d *decoder) number(to *int, w want) read {
-	return d.scalar(w, func(n *yaml.Node) bool {
-		var ok bool
-		*to, ok = integer(n)
-		return ok
-	})
-}
-
-// port reads a number that fits a port; whether it is a usable one, validate says.
-func (d *decoder) port(to *uint16) read {
-	return d.scalar(wantPort, func(n *yaml.Node) bool {
-		v, ok := integer(n)
-		*to = uint16(v)
-		return ok && v >= 0 && v <= math.MaxUint16
-	})
-}
-
-// address reads an IP address of any family; which are permitted, validate says.
-func (d *decoder) address(to *netip.Addr) read {
-	return d.scalar(wantAddress, func(n *yaml.Node) bool {
-		var err error
-		*to, err = netip.ParseAddr(n.Value)
-		return err == nil
-	})
-}
-
-// duration reads a number with its unit.
-func (d *decoder) duration(to *time.Duration) read {
-	return d.scalar(wantDuration, func(n *yaml.Node) bool {
-		v, err := time.ParseDuration(n.Value)
-		if err != nil {
-			return false
-		}
-		*to = v
-		return true
-	})
-}
-
-// key reads the 16 bytes of the flow hash key.
-func (d *decoder) key(to *[16]byte) read {
-	return d.scalar(wantKey, func(n *yaml.Node) bool {
-		if len(n.Value) != hex.EncodedLen(len(to)) {
-			return false
-		}
-		_, err := hex.Decode(to[:], []byte(n.Value))
-		return err == nil
-	})
-}
-
-// listen reads an address with a port, or what stands for none.
-func (d *decoder) listen(to *netip.AddrPort) read {
-	return d.scalar(wantListen, func(n *yaml.Node) bool {
-		if n.Value == "" || n.Value == "off" {
-			*to = netip.AddrPort{}
-			return true
-		}
-		var err error
-		*to, err = netip.ParseAddrPort(n.Value)
-		return err == nil
-	})
 }
 
 // isKey reports whether n is the plain name of a field.

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"math/big"
-	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -34,25 +33,50 @@ func (c *Config) Validate() error {
 // validator checks the values of a configuration that could be read.
 type validator struct {
 	*problems
-	doc *yaml.Node // where the values are written, or nil
+	doc  *yaml.Node     // where the values are written, or nil
+	told map[place]bool // entries of files, which several lists may hold
 }
 
 func validate(c *Config, p *problems, doc *yaml.Node) {
-	v := &validator{p, doc}
+	v := &validator{p, doc, make(map[place]bool)}
 	v.interfaces(c.Interfaces)
 	v.oneOf("xdp_mode", string(c.XDPMode), wantMode, string(Native), string(Generic))
 	v.socket(c.API.Socket)
-	if c.Source.IPv4.IsValid() {
-		v.unicast("source.ipv4", c.Source.IPv4)
-	}
+	v.source(c.Source)
+	v.port("gue.port", c.GUE.Port, "no tunnel can end there")
+	v.oneOf("icmp.echo", string(c.ICMP.Echo), wantEcho, string(EchoReply), string(EchoPass), string(EchoDrop))
+	v.between("icmp.too_big_rate", c.ICMP.TooBigRate, 1, MaxTooBigRate, wantTooBig.what)
+	v.sources("deny", c.Deny)
+	v.mac("gateway_mac", c.GatewayMAC)
 	v.services(c, v.limits(c.Limits))
 }
 
 // fail records a problem of the value at path, unless it follows from another.
 func (v *validator) fail(path, message, remedy string) {
-	if !v.full() && !v.rejected(path) {
-		v.add(v.locate(path), path, message, remedy)
+	at := v.entry(path)
+	if at.file != "" {
+		if v.told[at] {
+			return
+		}
+		v.told[at] = true
+	} else if at.Line == 0 {
+		at.Position = v.locate(at.path)
 	}
+	if !v.full() && !v.rejected(at.path) {
+		v.addAt(at, message, remedy)
+	}
+}
+
+// entry returns the place of the entry at path of a list that was put together,
+// of other values the path alone.
+func (v *validator) entry(path string) place {
+	list, step := splitPath(path)
+	if places := v.entries[list]; places != nil {
+		if i, err := strconv.Atoi(strings.Trim(step, "[]")); err == nil && i < len(places) {
+			return places[i]
+		}
+	}
+	return place{path: path}
 }
 
 // locate returns the place where the value at path is written, or else the one
@@ -96,6 +120,13 @@ func (v *validator) oneOf(path, value string, w want, known ...string) {
 	v.fail(path, quote(value)+" is not "+w.what, w.remedy)
 }
 
+// port checks a port that a field names; why says what is wrong with port 0.
+func (v *validator) port(path string, port uint16, why string) {
+	if port == 0 {
+		v.fail(path, "port 0 is reserved and "+why, "write 1 to 65535")
+	}
+}
+
 func (v *validator) interfaces(list []Interface) {
 	if len(list) == 0 {
 		v.fail("interfaces", "no interface is named", wantInterfaces.remedy)
@@ -123,14 +154,23 @@ func (v *validator) interfaces(list []Interface) {
 // limits returns the limits to hold services against: where one is wrong itself,
 // the highest there is.
 func (v *validator) limits(l Limits) Limits {
-	if !v.between("limits.services", l.Services, 1, MaxServices, "a number of services") {
-		l.Services = MaxServices
-	}
-	if !v.between("limits.backends", l.Backends, 1, MaxBackends, "a number of backends") {
-		l.Backends = MaxBackends
-	}
-	if !v.between("limits.slots", l.Slots, 1, MaxSlots, "a number of slots") {
-		l.Slots = MaxSlots
+	for _, one := range []struct {
+		name, what string
+		value      *int
+		most       int
+	}{
+		{"services", "services", &l.Services, MaxServices},
+		{"listeners", "listeners", &l.Listeners, MaxListeners},
+		{"backends", "backends", &l.Backends, MaxBackends},
+		{"slots", "slots", &l.Slots, MaxSlots},
+		{"rules", "rules", &l.Rules, MaxRules},
+		{"sources", "sources", &l.Sources, MaxSources},
+		{"fragments", "fragment records", &l.Fragments, MaxFragments},
+		{"server_ids", "server IDs", &l.ServerIDs, MaxServerIDs},
+	} {
+		if !v.between("limits."+one.name, *one.value, 1, one.most, "a number of "+one.what) {
+			*one.value = one.most
+		}
 	}
 	return l
 }
@@ -144,24 +184,6 @@ func (v *validator) socket(path string) {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || len(path) > maxSocket || strings.ContainsRune(path, 0) {
 		v.fail("api.socket", quote(path)+" is not "+wantSocket.what,
 			"write a plain absolute path of up to 107 bytes such as "+DefaultAPISocket)
-	}
-}
-
-// unicast checks an address that packets are sent to or from.
-func (v *validator) unicast(path string, a netip.Addr) {
-	switch remedy := "write the unicast address of a machine, such as 10.1.0.1"; {
-	case !a.IsValid():
-		v.fail(path, "the address is missing", wantAddress.remedy)
-	case !a.Is4(): // the one place that keeps IPv6 out
-		v.fail(path, fmt.Sprintf("%s is an IPv6 address, which is not supported yet", a), "write an IPv4 address")
-	case a.IsUnspecified():
-		v.fail(path, fmt.Sprintf("%s is the unspecified address", a), remedy)
-	case a.IsLoopback():
-		v.fail(path, fmt.Sprintf("%s is a loopback address", a), remedy)
-	case a.IsMulticast():
-		v.fail(path, fmt.Sprintf("%s is a multicast address", a), remedy)
-	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		v.fail(path, fmt.Sprintf("%s is the broadcast address", a), remedy)
 	}
 }
 

@@ -1,76 +1,110 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
-	"strings"
-	"unicode"
+	"path/filepath"
+	"slices"
 )
-
-// frontend is what a client addresses: one service alone may answer there.
-type frontend struct {
-	address  netip.AddrPort
-	protocol Protocol
-}
-
-// services checks all services, one by one and against each other.
-func (v *validator) services(c *Config, limits Limits) {
-	if len(c.Services) > limits.Services {
-		v.fail("services", fmt.Sprintf("there are %d services, and limits.services is %d", len(c.Services), limits.Services),
-			"raise limits.services")
-	}
-	names := make(map[string]*Service)
-	frontends := make(map[frontend]*Service)
-	backends, slots := 0, 0
-	for i := range c.Services {
-		if v.full() {
-			return
-		}
-		s, path := &c.Services[i], fmt.Sprintf("services[%d]", i)
-		v.service(path, s, limits)
-
-		if other := names[s.Name]; other != nil {
-			v.fail(path+".name", fmt.Sprintf("there is already a service %s%s", s.Name, inLine(other.At)), "give each its own name")
-		} else if s.Name != "" {
-			names[s.Name] = s
-		}
-
-		f := frontend{netip.AddrPortFrom(s.VIP, s.Port), s.Protocol}
-		if other := frontends[f]; other != nil {
-			v.fail(path+".vip", fmt.Sprintf("%s/%s already belongs to service %s%s", f.address, f.protocol, other.Name, inLine(other.At)),
-				"change vip, port or protocol, or give the backends to that service")
-		} else if s.VIP.IsValid() && s.Port != 0 {
-			frontends[f] = s
-		}
-
-		backends = v.total(path+".backends", "backends", backends, len(s.Backends), limits.Backends)
-		slots = v.total(path+".slots", "slots", slots, max(s.Slots, 0), limits.Slots)
-	}
-}
-
-// total adds more to sum and fails where that crosses the limit.
-func (v *validator) total(path, what string, sum, more, limit int) int {
-	if sum <= limit && more <= limit && sum+more > limit {
-		v.fail(path, fmt.Sprintf("up to here the services have %d %s, and limits.%s is %d", sum+more, what, what, limit),
-			"raise limits."+what)
-	}
-	return sum + more
-}
 
 // service checks one service by itself.
 func (v *validator) service(path string, s *Service, limits Limits) {
 	v.name(path+".name", s.Name)
-	v.unicast(path+".vip", s.VIP)
-	if s.Port == 0 {
-		v.fail(path+".port", "port 0 is reserved and no client can connect to it", "write 1 to 65535")
+	if !v.vip(path+".vip", s.VIP) {
+		without := *s // what else is wrong with this VIP would only follow
+		without.VIP = netip.Prefix{}
+		s = &without
 	}
-	v.oneOf(path+".protocol", string(s.Protocol), wantProtocol, string(TCP), string(UDP))
-	v.oneOf(path+".forward", string(s.Forward), wantForward, string(IPIP), string(L2))
+	v.ports(path, s)
+	v.protocols(path+".protocol", s.Protocols)
+	v.oneOf(path+".forward", string(s.Forward), wantForward, string(L2), string(IPIP), string(GRE), string(GUE))
+	v.gue(path+".gue", s)
 	v.slots(path+".slots", s, limits.Slots)
+	if s.Affinity.BySource && s.VIP.IsValid() {
+		v.between(path+".affinity.source_prefix", s.Affinity.Bits, 0, s.VIP.Addr().BitLen(), "the length of a prefix of "+family(s.VIP.Addr()))
+	}
+	if s.Filter != nil {
+		v.filter(path+".filter", s.Filter)
+	}
+	v.rates(path+".limits", s)
+	v.mss(path+".mss", s)
+	v.quic(path, s)
 	if s.Health != nil {
 		v.health(path, s)
 	}
-	v.backends(path, s, limits.Backends)
+	v.backends(path, s)
+}
+
+func (v *validator) vip(path string, p netip.Prefix) (ok bool) {
+	if !p.IsValid() {
+		v.fail(path, "the address is missing", wantVIP.remedy)
+		return false
+	}
+	return v.masked(path, p) && v.ordinary(path, p)
+}
+
+// ports checks that the ranges of a service are ranges, and keep apart.
+func (v *validator) ports(path string, s *Service) {
+	if len(s.Ports) == 0 {
+		v.fail(path+".port", "the port is missing", wantPorts.remedy)
+	}
+	var order []int
+	for i, r := range s.Ports {
+		if v.full() {
+			return
+		}
+		at := portPath(path, s, i)
+		switch {
+		case r == AnyPort:
+			order = append(order, i)
+		case r.First == 0:
+			v.fail(at, "port 0 is reserved and no client can connect to it", "write 1 to 65535")
+		case r.First > r.Last:
+			v.fail(at, fmt.Sprintf("%s runs backwards", r), "write "+PortRange{r.Last, r.First}.String())
+		default:
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(s.Ports[i].First, s.Ports[j].First) })
+	for k := 1; k < len(order); k++ {
+		widest, next := order[k-1], order[k]
+		if s.Ports[next].First <= s.Ports[widest].Last {
+			first, second := min(widest, next), max(widest, next)
+			v.fail(portPath(path, s, second), fmt.Sprintf("%s overlaps %s of the same service", s.Ports[second], s.Ports[first]), "write each port once")
+			if s.Ports[next].Last < s.Ports[widest].Last {
+				order[k] = widest
+			}
+		}
+	}
+}
+
+func (v *validator) protocols(path string, list []Protocol) {
+	if len(list) == 0 {
+		v.fail(path, "the protocol is missing", wantProtocol.remedy)
+	}
+	for i, p := range list {
+		if v.full() {
+			return
+		}
+		at := path
+		if len(list) > 1 {
+			at = fmt.Sprintf("%s[%d]", path, i)
+		}
+		v.oneOf(at, string(p), wantProtocol, string(TCP), string(UDP))
+		if slices.Contains(list[:i], p) {
+			v.fail(at, quote(string(p))+" is given twice", "keep one of them")
+		}
+	}
+}
+
+func (v *validator) gue(path string, s *Service) {
+	switch {
+	case s.Forward == GUE:
+		v.port(path+".port", s.GUEPort, "no tunnel can end there")
+	case s.GUEPort != 0:
+		v.fail(path, "the service does not forward by gue", "write forward: gue, or remove it")
+	}
 }
 
 func (v *validator) slots(path string, s *Service, limit int) {
@@ -88,109 +122,89 @@ func (v *validator) slots(path string, s *Service, limit int) {
 	}
 }
 
-func (v *validator) health(path string, s *Service) {
-	h, path := s.Health, path+".health"
-	switch {
-	case h.HTTP != nil && h.TCP != nil:
-		v.fail(path, "both http and tcp are given", "keep one of them")
-	case h.HTTP == nil && h.TCP == nil:
-		v.fail(path, "the kind of check is missing", "write http: {path: /healthz} or tcp: {}")
+func (v *validator) filter(path string, f *Filter) {
+	v.sources(path+".allow", f.Allow)
+	v.sources(path+".deny", f.Deny)
+	allowed := make(map[netip.Prefix]int, len(f.Allow))
+	for i, p := range f.Allow {
+		allowed[p] = i
 	}
-	if h.HTTP != nil {
-		v.http(path+".http", h.HTTP, s)
-		v.checkPort(path+".http.port", h.HTTP.Port, s)
-	}
-	if h.TCP != nil {
-		v.checkPort(path+".tcp.port", h.TCP.Port, s)
-	}
-	if h.Interval < MinInterval {
-		v.fail(path+".interval", fmt.Sprintf("%s is too short an interval", h.Interval), fmt.Sprintf("write at least %s", MinInterval))
-	}
-	switch {
-	case h.Timeout <= 0:
-		v.fail(path+".timeout", fmt.Sprintf("%s leaves no time to answer", h.Timeout), "write one such as 1s")
-	case h.Timeout > MaxTimeout:
-		v.fail(path+".timeout", fmt.Sprintf("%s is too long", h.Timeout), fmt.Sprintf("write at most %s", MaxTimeout))
-	}
-	v.between(path+".rise", h.Rise, 1, MaxThreshold, wantCount.what)
-	v.between(path+".fall", h.Fall, 1, MaxThreshold, wantCount.what)
-}
-
-// checkPort checks the port of a health check.
-func (v *validator) checkPort(path string, port uint16, s *Service) {
-	switch {
-	case port != 0:
-	case s.Protocol == UDP:
-		v.fail(path, "the service is UDP, so a check over TCP needs a port of its own", "write port: 8080 or alike in the check")
-	case s.Port != 0: // else it is the service's port that is wrong
-		v.fail(path, "port 0 is reserved and no check can connect to it", "write 1 to 65535, or remove port")
-	}
-}
-
-func (v *validator) http(path string, h *HTTPCheck, s *Service) {
-	odd := func(r rune) bool { return r <= ' ' || r > unicode.MaxASCII || r == 0x7f }
-	if !strings.HasPrefix(h.Path, "/") || strings.ContainsFunc(h.Path, odd) || strings.Contains(h.Path, "#") {
-		v.fail(path+".path", quote(h.Path)+" is not "+wantPath.what,
-			"begin it with / and write no space, # or letter beyond ASCII")
-	}
-	notHost := func(r rune) bool { return odd(r) || strings.ContainsRune(`/\@?#"<>`, r) }
-	if s.VIP.IsValid() && (h.Host == "" || len(h.Host) > maxHostHeader || strings.ContainsFunc(h.Host, notHost)) {
-		v.fail(path+".host", quote(h.Host)+" is not "+wantHost.what, wantHost.remedy)
-	}
-	for i, status := range h.Status {
-		if v.full() {
-			return
-		}
-		v.between(fmt.Sprintf("%s.status[%d]", path, i), status, 100, 599, wantStatus.what)
-	}
-}
-
-func (v *validator) backends(path string, s *Service, limit int) {
-	if len(s.Backends) == 0 {
-		v.fail(path+".backends", "the service has no backend", wantBackends.remedy)
-	}
-	if len(s.Backends) > limit {
-		v.fail(path+".backends", fmt.Sprintf("there are %d backends, and limits.backends is %d", len(s.Backends), limit),
-			"raise limits.backends")
-	}
-	addresses := make(map[netip.Addr]int, len(s.Backends))
-	names := make(map[string]int, len(s.Backends))
-	for i := range s.Backends {
-		if v.full() {
-			return
-		}
-		b, at := &s.Backends[i], fmt.Sprintf("%s.backends[%d]", path, i)
-		v.unicast(at+".address", b.Address)
-		if other, twice := addresses[b.Address]; twice {
-			v.fail(at+".address", fmt.Sprintf("%s is already backends[%d] of this service", b.Address, other), "keep one of them")
-			continue
-		}
-		if b.Address.IsValid() {
-			if b.Address == s.VIP {
-				v.fail(at+".address", fmt.Sprintf("%s is the VIP of the service itself", b.Address), "write the backend's own address")
+	for i, p := range f.Deny {
+		if j, both := allowed[p]; both && !v.full() {
+			other := v.entry(fmt.Sprintf("%s.allow[%d]", path, j))
+			where := inLine(other.Position)
+			if where != "" && other.file != "" {
+				where += " of " + filepath.Base(other.file)
 			}
-			addresses[b.Address] = i
-			v.backendName(at, b, i, names)
+			v.fail(fmt.Sprintf("%s.deny[%d]", path, i), fmt.Sprintf("%s is allowed as well%s", bare(p), where), "keep one of them")
 		}
-		v.between(at+".weight", b.Weight, 1, MaxWeight, wantWeight.what)
 	}
 }
 
-func (v *validator) backendName(path string, b *Backend, i int, names map[string]int) {
-	if b.Name != b.Address.String() { // the default, which may hold the colons of IPv6
-		v.name(path+".name", b.Name)
+func (v *validator) rates(path string, s *Service) {
+	if r := s.NewConnections; r != nil {
+		path := path + ".new_connections_per_source"
+		v.rate(path, r)
+		if !slices.Contains(s.Protocols, TCP) {
+			v.fail(path, "the service has no TCP, and UDP has no connections", "remove it")
+		}
 	}
-	if other, twice := names[b.Name]; twice {
-		v.fail(path+".name", fmt.Sprintf("%s is already the name of backends[%d] of this service", b.Name, other), "give each its own name")
+	if s.Packets != nil {
+		v.rate(path+".packets", s.Packets)
+	}
+}
+
+func (v *validator) rate(path string, r *Rate) {
+	v.between(path+".rate", r.PerSecond, 1, MaxRate, wantPerSecond.what)
+	v.between(path+".burst", r.Burst, 1, MaxRate, wantBurst.what)
+}
+
+func (v *validator) mss(path string, s *Service) {
+	if s.MSS != 0 && v.between(path, s.MSS, MinMSS, 1<<16-1, wantMSS.what) && !slices.Contains(s.Protocols, TCP) {
+		v.fail(path, "the service has no TCP, and UDP has no segments", "remove it")
+	}
+}
+
+// quic checks the server IDs of a service that routes by them. Other services
+// may have some too: a list of backends may be shared.
+func (v *validator) quic(path string, s *Service) {
+	length, at := 0, path+".quic"
+	for r, n := range s.QUIC {
+		switch {
+		case n == 0:
+		case !v.between(at+".server_id_length", int(n), 1, MaxServerID, wantIDLength.what):
+			return
+		case length != 0 && int(n) != length:
+			v.fail(at+".server_id_length", fmt.Sprintf("%d for config rotation %d differs from %d for those before", n, r, length),
+				"give all rotations the same length")
+			return
+		default:
+			length = int(n)
+		}
+	}
+	if length == 0 {
 		return
 	}
-	names[b.Name] = i
-}
-
-// inLine says where something is written, if that is known.
-func inLine(at Position) string {
-	if at.Line == 0 {
-		return ""
+	if !slices.Contains(s.Protocols, UDP) {
+		v.fail(at, "the service has no UDP, and QUIC needs it", "write protocol: udp, or remove it")
 	}
-	return fmt.Sprintf(" in line %d", at.Line)
+	first := make(map[string]int, len(s.Backends))
+	for i, b := range s.Backends {
+		if v.full() {
+			return
+		}
+		at := fmt.Sprintf("%s.backends[%d].server_id", path, i)
+		other, twice := first[string(b.ServerID)]
+		switch {
+		case len(b.ServerID) == 0:
+			v.fail(at, "the server ID is missing, and the service routes by it", fmt.Sprintf("write one of %d hexadecimal digits", 2*length))
+		case len(b.ServerID) != length:
+			v.fail(at, fmt.Sprintf("%x does not have the %d bytes of quic.server_id_length", b.ServerID, length),
+				fmt.Sprintf("write %d hexadecimal digits", 2*length))
+		case twice:
+			v.fail(at, fmt.Sprintf("%x is already the server ID of backends[%d] of this service", b.ServerID, other), "give each its own")
+		default:
+			first[string(b.ServerID)] = i
+		}
+	}
 }
