@@ -22,7 +22,7 @@ const (
 // Errors that callers tell apart.
 var (
 	ErrPrivilege   = errors.New("not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
-	ErrNoBPF       = errors.New("this kernel cannot run the program: xlb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF")
+	ErrNoBPF       = errors.New("this kernel cannot run the program: xlb needs Linux 5.15 or newer with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF")
 	ErrNoInterface = errors.New("no such interface")
 	ErrOccupied    = errors.New("another XDP program is attached")
 )

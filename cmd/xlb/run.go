@@ -81,6 +81,9 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 		return err
 	}
 
+	if cfg.HashKey == [16]byte([]byte(config.DefaultHashKey)) {
+		log.Info("hash_key is not set: the default one is public, and whoever knows it can aim at one backend")
+	}
 	if cfg.XDPMode == config.Generic {
 		log.Warn("generic XDP: several times slower than native, for interfaces whose driver has none", "interfaces", len(links))
 	}
