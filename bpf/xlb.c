@@ -71,10 +71,10 @@ static __always_inline void count(const struct pkt *p)
 SEC("xdp")
 int xlb(struct xdp_md *ctx)
 {
-	struct pkt p = { .ctx = ctx };
+	struct pkt p;
 	enum verdict verdict;
 
-	pkt_reload(&p);
+	pkt_init(&p, ctx);
 	p.frame_len = p.data_end - p.data;
 	verdict = pipeline(&p);
 	count(&p);

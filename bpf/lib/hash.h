@@ -28,8 +28,7 @@ static __always_inline __u64 mix64(__u64 h)
 static __always_inline __u64 hash_flow(const struct pkt *p, const struct service *service)
 {
 	__u32 other = service->other_mask;
-	__u32 ports = (__u32)p->dest_port << 16 | p->source_port;
-	__u64 sum = hash_keys[0] + hash_keys[3] * (ports & other) + hash_keys[4] * (p->proto & other);
+	__u64 sum = hash_keys[0] + hash_keys[3] * (p->ports & other) + hash_keys[4] * (p->proto & other);
 
 	if (use_ipv6 && p->v6) {
 		for (int i = 0; i < ADDR_WORDS; i++) {

@@ -62,15 +62,14 @@ static __always_inline enum verdict handle_echo(struct pkt *p, struct icmphdr *i
 /* Takes the ports of the quoted packet, which came from the VIP, as a reply would have them. */
 static __always_inline enum verdict take_quoted_ports(struct pkt *p, __u32 offset, __u8 proto)
 {
-	__be16 *ports = p->data + p->l3 + (offset & 0x1fff);
+	__u32 *ports = p->data + p->l3 + (offset & 0x1fff);
 
-	if (offset + 8 > p->len || (void *)(ports + 4) > p->data_end)
+	if (offset + 8 > p->len || (void *)(ports + 2) > p->data_end)
 		return drop(p, REASON_ICMP_UNMATCHED);
 	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
 		return drop(p, REASON_ICMP_UNMATCHED);
 	p->proto = proto;
-	p->source_port = ports[1];
-	p->dest_port = ports[0];
+	p->ports = *ports << 16 | *ports >> 16;
 	p->icmp_error = true;
 	return VERDICT_NEXT;
 }

@@ -107,6 +107,7 @@ static __always_inline enum verdict parse_ipv6(struct pkt *p)
 
 static __always_inline enum verdict parse_lengths(struct pkt *p)
 {
+	pkt_is_ours(p);
 	return p->v6 ? parse_ipv6(p) : parse_ipv4(p);
 }
 
@@ -238,8 +239,7 @@ static __always_inline enum verdict parse_tcp(struct pkt *p, struct tcphdr *tcp)
 		return drop(p, REASON_BAD_LENGTH);
 	if (p->fragment == FRAGMENT_NONE && (tcp->doff < 5 || tcp->doff * 4 > room))
 		return drop(p, REASON_BAD_LENGTH);
-	p->source_port = tcp->source;
-	p->dest_port = tcp->dest;
+	p->ports = *(__u32 *)tcp;
 	p->syn = tcp->syn;
 	p->new_connection = tcp->syn && !tcp->ack;
 	return VERDICT_NEXT;
@@ -253,8 +253,7 @@ static __always_inline enum verdict parse_udp(struct pkt *p, struct udphdr *udp)
 		return drop(p, REASON_BAD_LENGTH);
 	if (p->fragment == FRAGMENT_NONE && (bpf_ntohs(udp->len) < UDP_HEADER || bpf_ntohs(udp->len) > room))
 		return drop(p, REASON_BAD_LENGTH);
-	p->source_port = udp->source;
-	p->dest_port = udp->dest;
+	p->ports = *(__u32 *)udp;
 	return VERDICT_NEXT;
 }
 

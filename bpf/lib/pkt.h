@@ -48,8 +48,7 @@ struct pkt {
 	/* The flow: for IPv4 the last words alone. */
 	__be32 src[ADDR_WORDS];
 	__be32 dst[ADDR_WORDS];
-	__be16 source_port;
-	__be16 dest_port;
+	__u32 ports; /* as they lie: destination in the high half, source in the low */
 
 	const struct vip *vip;
 	struct service *service;
@@ -85,6 +84,35 @@ static __always_inline void pkt_reload(struct pkt *p)
 {
 	p->data = (void *)(long)p->ctx->data;
 	p->data_end = (void *)(long)p->ctx->data_end;
+}
+
+/*
+ * Sets what stages may read before another has set it. The rest is set by
+ * parse_lengths(), so that packets that are not ours do not pay for it.
+ */
+static __always_inline void pkt_init(struct pkt *p, struct xdp_md *ctx)
+{
+	p->ctx = ctx;
+	p->counter = REASON_NONE;
+	pkt_reload(p);
+}
+
+static __always_inline void pkt_is_ours(struct pkt *p)
+{
+	p->fragment = FRAGMENT_NONE;
+	p->icmp_error = p->syn = p->new_connection = false;
+	p->ident = p->fragment_offset = 0;
+	p->ports = 0;
+	p->service = NULL;
+	p->owner = 0;
+	if (!p->v6)
+		for (int i = 0; i < ADDR_WORDS - 1; i++)
+			p->src[i] = p->dst[i] = 0;
+}
+
+static __always_inline __be16 dest_port(const struct pkt *p)
+{
+	return p->ports >> 16;
 }
 
 /* The clock: only paths that keep state ask for it. */

@@ -162,7 +162,7 @@ __noinline __u32 find_range(__u32 first, __u32 count, __u32 port)
 static __always_inline bool find_range_service(struct pkt *p)
 {
 	const struct vip *vip = p->vip;
-	__u32 port = bpf_ntohs(p->dest_port), service;
+	__u32 port = bpf_ntohs(dest_port(p)), service;
 
 	if (p->proto == IPPROTO_TCP)
 		service = find_range(vip->ranges, vip->tcp_ranges, port);
@@ -175,14 +175,14 @@ static __always_inline bool find_range_service(struct pkt *p)
 static __always_inline enum verdict find_service(struct pkt *p)
 {
 	const struct vip *vip = p->vip;
-	__u32 key = p->dest_port | (__u32)p->proto << 16;
+	__u32 key = dest_port(p) | (__u32)p->proto << 16;
 	__u32 row = vip->ports + (key * vip->port_seed >> 16 & vip->port_mask);
 	struct port *port;
 
 	if (p->service || p->owner)
 		return VERDICT_NEXT; /* a later fragment */
 	port = bpf_map_lookup_elem(&ports, &row);
-	if (port && port->port == p->dest_port && port->proto == p->proto && set_service(p, port->service))
+	if (port && port->port == dest_port(p) && port->proto == p->proto && set_service(p, port->service))
 		return VERDICT_NEXT;
 	if (use_ranges && find_range_service(p))
 		return VERDICT_NEXT;
