@@ -37,7 +37,7 @@ var (
 
 const testRunIfindex = 1 // BPF_PROG_TEST_RUN lets packets arrive on lo
 
-var testLimits = maps.Limits{Services: 64, Backends: 256, Slots: 1 << 16, Rules: 64, Fragments: 1 << 16, Sources: 1 << 16, ServerIDs: 512}
+var testLimits = maps.Limits{Services: 64, Backends: 256, Slots: 1 << 16, Rules: 64, Fragments: 1 << 16, Sources: 1 << 16, ServerIDs: 512, Flows: 1 << 16}
 
 // path is a loaded data path, attached to nothing.
 type path struct {

@@ -35,6 +35,11 @@ type XlbCounter struct {
 	Bytes   uint64
 }
 
+type XlbFlowBucket struct {
+	_     structs.HostLayout
+	Flows [8]uint64
+}
+
 type XlbForward uint8
 
 const (
@@ -128,6 +133,7 @@ type XlbSharedState struct {
 	VipTable      uint64
 	Clock         uint64
 	TooBigArrival uint64
+	Tick          uint64
 	Lengths       [2]struct {
 		_  structs.HostLayout
 		V4 [8]uint8
@@ -165,6 +171,7 @@ const (
 	XlbMapBackends       = "backends"
 	XlbMapCounters       = "counters"
 	XlbMapEgress         = "egress"
+	XlbMapFlows          = "flows"
 	XlbMapFragments      = "fragments"
 	XlbMapPorts          = "ports"
 	XlbMapRanges         = "ranges"
@@ -179,6 +186,8 @@ const (
 	XlbVarCounterRows    = "counter_rows"
 	XlbVarEchoPolicy     = "echo_policy"
 	XlbVarFixedTime      = "fixed_time"
+	XlbVarFlowIdle       = "flow_idle"
+	XlbVarFlowMask       = "flow_mask"
 	XlbVarFragmentMask   = "fragment_mask"
 	XlbVarHashKeys       = "hash_keys"
 	XlbVarPassOrphans    = "pass_orphans"
@@ -195,6 +204,7 @@ const (
 	XlbVarUseRanges      = "use_ranges"
 	XlbVarUseRates       = "use_rates"
 	XlbVarUseRedirect    = "use_redirect"
+	XlbVarUseTracking    = "use_tracking"
 	XlbVarUseTunnel4     = "use_tunnel4"
 	XlbVarUseTunnel6     = "use_tunnel6"
 	XlbVarVerifyChecksum = "verify_checksum"
@@ -252,6 +262,7 @@ type XlbMapSpecs struct {
 	Backends  *ebpf.MapSpec `ebpf:"backends"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Egress    *ebpf.MapSpec `ebpf:"egress"`
+	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Fragments *ebpf.MapSpec `ebpf:"fragments"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Ranges    *ebpf.MapSpec `ebpf:"ranges"`
@@ -271,6 +282,8 @@ type XlbVariableSpecs struct {
 	CounterRows    *ebpf.VariableSpec `ebpf:"counter_rows"`
 	EchoPolicy     *ebpf.VariableSpec `ebpf:"echo_policy"`
 	FixedTime      *ebpf.VariableSpec `ebpf:"fixed_time"`
+	FlowIdle       *ebpf.VariableSpec `ebpf:"flow_idle"`
+	FlowMask       *ebpf.VariableSpec `ebpf:"flow_mask"`
 	FragmentMask   *ebpf.VariableSpec `ebpf:"fragment_mask"`
 	HashKeys       *ebpf.VariableSpec `ebpf:"hash_keys"`
 	PassOrphans    *ebpf.VariableSpec `ebpf:"pass_orphans"`
@@ -287,6 +300,7 @@ type XlbVariableSpecs struct {
 	UseRanges      *ebpf.VariableSpec `ebpf:"use_ranges"`
 	UseRates       *ebpf.VariableSpec `ebpf:"use_rates"`
 	UseRedirect    *ebpf.VariableSpec `ebpf:"use_redirect"`
+	UseTracking    *ebpf.VariableSpec `ebpf:"use_tracking"`
 	UseTunnel4     *ebpf.VariableSpec `ebpf:"use_tunnel4"`
 	UseTunnel6     *ebpf.VariableSpec `ebpf:"use_tunnel6"`
 	VerifyChecksum *ebpf.VariableSpec `ebpf:"verify_checksum"`
@@ -315,6 +329,7 @@ type XlbMaps struct {
 	Backends  *ebpf.Map `ebpf:"backends"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Egress    *ebpf.Map `ebpf:"egress"`
+	Flows     *ebpf.Map `ebpf:"flows"`
 	Fragments *ebpf.Map `ebpf:"fragments"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Ranges    *ebpf.Map `ebpf:"ranges"`
@@ -332,6 +347,7 @@ func (m *XlbMaps) Close() error {
 		m.Backends,
 		m.Counters,
 		m.Egress,
+		m.Flows,
 		m.Fragments,
 		m.Ports,
 		m.Ranges,
@@ -352,6 +368,8 @@ type XlbVariables struct {
 	CounterRows    *ebpf.Variable `ebpf:"counter_rows"`
 	EchoPolicy     *ebpf.Variable `ebpf:"echo_policy"`
 	FixedTime      *ebpf.Variable `ebpf:"fixed_time"`
+	FlowIdle       *ebpf.Variable `ebpf:"flow_idle"`
+	FlowMask       *ebpf.Variable `ebpf:"flow_mask"`
 	FragmentMask   *ebpf.Variable `ebpf:"fragment_mask"`
 	HashKeys       *ebpf.Variable `ebpf:"hash_keys"`
 	PassOrphans    *ebpf.Variable `ebpf:"pass_orphans"`
@@ -368,6 +386,7 @@ type XlbVariables struct {
 	UseRanges      *ebpf.Variable `ebpf:"use_ranges"`
 	UseRates       *ebpf.Variable `ebpf:"use_rates"`
 	UseRedirect    *ebpf.Variable `ebpf:"use_redirect"`
+	UseTracking    *ebpf.Variable `ebpf:"use_tracking"`
 	UseTunnel4     *ebpf.Variable `ebpf:"use_tunnel4"`
 	UseTunnel6     *ebpf.Variable `ebpf:"use_tunnel6"`
 	VerifyChecksum *ebpf.Variable `ebpf:"verify_checksum"`

@@ -244,7 +244,7 @@ func TestFlowHashPicksTheSlotThatGoComputes(t *testing.T) {
 		ip.SrcIP = src.Addr().AsSlice()
 		tcp := &layers.TCP{SrcPort: layers.TCPPort(src.Port()), DstPort: 80}
 		_ = tcp.SetNetworkLayerForChecksum(ip)
-		slot := maps.Slot(maps.FlowHash(maps.Key{1}, src, web, maps.TCP), size)
+		slot := maps.SlotOf(maps.FlowHash(maps.Key{1}, src, web, maps.TCP), size)
 		before := p.tables.BackendCounter(owners[slot]).Packets
 		p.run(frameOf(t, layers.EthernetTypeIPv4, ip, tcp))
 		if p.tables.BackendCounter(owners[slot]).Packets != before+1 {

@@ -53,7 +53,8 @@ type Tag struct {
 type Backend struct {
 	Forward   Forward
 	IPv6      bool   // the client's packets are IPv6
-	Up        bool   // takes packets whose QUIC connection ID names it
+	Up        bool   // lives: takes packets of flows that it has
+	Accepts   bool   // takes new flows
 	Ifindex   int    // egress interface
 	Egress    uint32 // the egress interface's key in the redirect table
 	MTU       int    // largest IP packet on the way, outer header included, in bytes
@@ -89,6 +90,7 @@ const (
 	flagChecksum = 2
 	flagVary     = 4
 	flagUp       = 8
+	flagAccepts  = 16
 )
 
 // overhead is what a tunnel adds behind the outer IP header, in bytes.
@@ -115,6 +117,9 @@ func (b Backend) row() (bpf.XlbBackend, error) {
 	}
 	if b.Up {
 		row.Flags |= flagUp
+	}
+	if b.Accepts {
+		row.Flags |= flagAccepts
 	}
 	switch b.Forward {
 	case L2:

@@ -26,6 +26,7 @@ type Features struct {
 	Rates     bool `variable:"use_rates"`      // services with a rate limit
 	QUIC      bool `variable:"use_quic"`       // services with QUIC routing
 	MSS       bool `variable:"use_mss"`        // services that clamp the MSS
+	Tracking  bool `variable:"use_tracking"`   // services with tracking other than never
 }
 
 // AllFeatures leaves nothing out.
@@ -60,6 +61,7 @@ type Limits struct {
 	Fragments int // first fragments remembered
 	Sources   int // sources of new connections remembered
 	ServerIDs int // server IDs over all services and rotations
+	Flows     int // flows remembered in transitions and by services that track always
 }
 
 // VIPs and ports are kept twice, to switch between; a perfect hash wants half
@@ -73,6 +75,11 @@ func (l Limits) idRows() int { return 8*l.ServerIDs + 16*l.Services }
 
 // buckets returns how many buckets hold n records; a power of two.
 func buckets(n int) int { return 1 << bits.Len(uint(max(n, bucketRecords)/bucketRecords-1)) }
+
+// flowBuckets returns how many buckets hold n flow records; a power of two.
+func flowBuckets(n int) int { return 1 << bits.Len(uint(max(n, bucketFlows)/bucketFlows-1)) }
+
+const bucketFlows = 8 // BUCKET_FLOWS of bpf/lib/types.h
 
 const bucketRecords = 4 // BUCKET_RECORDS of bpf/lib/types.h
 
@@ -104,6 +111,7 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		bpf.XlbMapBackends:  l.Backends + 1,
 		bpf.XlbMapCounters:  cpus * l.counterRows(),
 		bpf.XlbMapFragments: bucketRecords * buckets(l.Fragments),
+		bpf.XlbMapFlows:     used(features.Tracking, flowBuckets(l.Flows)),
 		bpf.XlbMapSources:   used(features.Rates, bucketRecords*buckets(l.Sources)),
 		bpf.XlbMapRules:     used(features.Filters || features.NodeRules, max(l.Rules, 1)),
 	} {
@@ -114,6 +122,7 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		spec.Variables[bpf.XlbVarHashKeys].Set(settings.Key.constants()),
 		spec.Variables[bpf.XlbVarCounterRows].Set(uint32(l.counterRows())),
 		spec.Variables[bpf.XlbVarFragmentMask].Set(uint32(buckets(l.Fragments)-1)),
+		spec.Variables[bpf.XlbVarFlowMask].Set(uint32(flowBuckets(l.Flows)-1)),
 		spec.Variables[bpf.XlbVarSourceMask].Set(uint32(buckets(l.Sources)-1)),
 		spec.Variables[bpf.XlbVarEchoPolicy].Set(uint8(settings.Echo)),
 		spec.Variables[bpf.XlbVarVerifyChecksum].Set(settings.VerifyChecksum),

@@ -44,7 +44,7 @@ func (k Key) constants() [hashKeys]uint64 {
 const hashKeys = 13
 
 // FlowHash computes for a flow what the data path computes with affinity by
-// flow; see docs/DATAPATH.md section 12. Its high half picks the slot, see [Slot].
+// flow; see docs/DATAPATH.md section 12. Its high half picks the slot, see [SlotOf].
 func FlowHash(key Key, src, dst netip.AddrPort, proto Protocol) uint64 {
 	k := key.constants()
 	ports := uint64(wirePort(dst.Port()))<<16 | uint64(wirePort(src.Port()))
@@ -59,8 +59,8 @@ func FlowHash(key Key, src, dst netip.AddrPort, proto Protocol) uint64 {
 	return mix64(sum)
 }
 
-// Slot maps a flow hash to one of size slots.
-func Slot(hash uint64, size int) int {
+// SlotOf maps a flow hash to one of size slots.
+func SlotOf(hash uint64, size int) int {
 	return int(hash >> 32 * uint64(size) >> 32)
 }
 

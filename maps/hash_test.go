@@ -26,8 +26,8 @@ func TestFlowHashVectors(t *testing.T) {
 		{counting, "255.255.255.255:65535", "255.255.255.255:65535", UDP, 0xff6afaff022d62b8, 65387},
 	} {
 		hash := FlowHash(c.key, netip.MustParseAddrPort(c.src), netip.MustParseAddrPort(c.dst), c.proto)
-		if hash != c.want || Slot(hash, 65537) != c.slot {
-			t.Errorf("%s to %s/%s with key %x: hash %#x, slot %d; want %#x, %d", c.src, c.dst, c.proto, c.key, hash, Slot(hash, 65537), c.want, c.slot)
+		if hash != c.want || SlotOf(hash, 65537) != c.slot {
+			t.Errorf("%s to %s/%s with key %x: hash %#x, slot %d; want %#x, %d", c.src, c.dst, c.proto, c.key, hash, SlotOf(hash, 65537), c.want, c.slot)
 		}
 	}
 }
@@ -47,7 +47,7 @@ func TestFlowHashSpreadsNeighbouringFlows(t *testing.T) {
 	} {
 		var count [bins]float64
 		for i := range flows {
-			count[Slot(FlowHash(Key{9}, src(i), vip, TCP), bins)]++
+			count[SlotOf(FlowHash(Key{9}, src(i), vip, TCP), bins)]++
 		}
 		chi2 := 0.0
 		for _, c := range count {

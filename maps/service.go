@@ -23,6 +23,7 @@ type Service struct {
 	Packets        Rate   // all packets of the service
 	MSS            uint16 // TCP's MSS is lowered to this on SYNs; 0 leaves it
 	QUIC           ServerIDLengths
+	TrackAlways    bool // every flow gets a record, not only those of slots in transition
 }
 
 // Filter says what happens to a source that no rule of the service covers.

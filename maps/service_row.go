@@ -16,6 +16,7 @@ const (
 	serviceRates      = 4
 	serviceQUIC       = 8
 	serviceMSS        = 16
+	serviceTrack      = 32
 )
 
 // row computes a service's row but for the words that are switched on their own:
@@ -36,6 +37,7 @@ func (s Service) row() bpf.XlbService {
 		serviceRates:      s.NewConnections.Interval > 0 || s.Packets.Interval > 0,
 		serviceQUIC:       s.QUIC != ServerIDLengths{},
 		serviceMSS:        s.MSS != 0,
+		serviceTrack:      s.TrackAlways,
 	} {
 		if set {
 			row.Flags |= flag

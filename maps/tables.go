@@ -27,6 +27,7 @@ type Tables struct {
 	slots     view[bpf.XlbSlot]
 	backends  view[bpf.XlbBackend]
 	counters  view[bpf.XlbCounter]
+	flows     view[bpf.XlbFlowBucket]
 	fragments view[bpf.XlbRecord]
 	sources   view[bpf.XlbRecord]
 	state     view[bpf.XlbSharedState]
@@ -53,6 +54,7 @@ func Open(coll map[string]*ebpf.Map) (*Tables, error) {
 		open(coll, bpf.XlbMapSlots, &t.slots),
 		open(coll, bpf.XlbMapBackends, &t.backends),
 		open(coll, bpf.XlbMapCounters, &t.counters),
+		open(coll, bpf.XlbMapFlows, &t.flows),
 		open(coll, bpf.XlbMapFragments, &t.fragments),
 		open(coll, bpf.XlbMapSources, &t.sources),
 		open(coll, stateMap, &t.state),
@@ -85,15 +87,16 @@ func open[T any](coll map[string]*ebpf.Map, name string, v *view[T]) error {
 // Close unmaps the tables. Packets go on using them.
 func (t *Tables) Close() error {
 	return errors.Join(t.vips.close(), t.ports.close(), t.ranges.close(), t.services.close(), t.rates.close(), t.serverIDs.close(),
-		t.slots.close(), t.backends.close(), t.counters.close(), t.fragments.close(), t.sources.close(), t.state.close())
+		t.slots.close(), t.backends.close(), t.counters.close(), t.flows.close(), t.fragments.close(), t.sources.close(), t.state.close())
 }
 
 // SetTime sets the clock of a program whose time is fixed, in ns.
 func (t *Tables) SetTime(now uint64) { atomic.StoreUint64(&t.state.rows[0].Clock, now) }
 
-// Forget drops what packets left behind: fragments and sources seen, and what rate
+// Forget drops what packets left behind: flows, fragments and sources seen, and what rate
 // limits have counted.
 func (t *Tables) Forget() {
+	clear(t.flows.rows)
 	clear(t.fragments.rows)
 	clear(t.sources.rows)
 	for i := range t.rates.rows {
@@ -240,20 +243,24 @@ func (t *Tables) SetBackend(id BackendID, b Backend) error {
 // 0 for nobody. It is written beside the old one and switched in one store. No
 // owners takes the table away. On an error the old table stays.
 func (t *Tables) SetSlots(id ServiceID, owners []BackendID) error {
+	return t.setSlots(id, len(owners), func(i int) bpf.XlbSlot { return Slot{Current: owners[i]}.row() })
+}
+
+func (t *Tables) setSlots(id ServiceID, size int, slot func(int) bpf.XlbSlot) error {
 	if int(id) >= len(t.services.rows) {
 		return fmt.Errorf("write slots of service %d: past limits.services (%d)", id, len(t.services.rows))
 	}
 	var table uint64
-	if len(owners) > 0 {
-		offset, err := t.slab.allocate(len(owners))
+	if size > 0 {
+		offset, err := t.slab.allocate(size)
 		if err != nil {
 			return fmt.Errorf("write slots of service %d: %w", id, err)
 		}
-		rows := t.slots.rows[offset : offset+len(owners)]
-		for i, owner := range owners {
-			rows[i] = bpf.XlbSlot{Current: uint32(owner), Previous: uint32(owner)}
+		rows := t.slots.rows[offset : offset+size]
+		for i := range rows {
+			rows[i] = slot(i)
 		}
-		table = word(offset, len(owners))
+		table = word(offset, size)
 	}
 	old := atomic.SwapUint64(&t.services.rows[id].Table, table)
 	t.slab.retire(split(old))

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "lib/flow.h"
 #include "lib/hash.h"
 #include "lib/pkt.h"
 #include "lib/quic.h"
@@ -23,14 +24,47 @@ static __always_inline enum verdict check_hop(struct pkt *p)
 	return VERDICT_NEXT;
 }
 
+static __always_inline bool by_source(const struct pkt *p)
+{
+	return !p->service->other_mask;
+}
+
+/* Whether the slot's word alone does not tell the owner. Tracking always is a transition without end. */
+static __always_inline bool in_transition(const struct pkt *p, __u64 *owners)
+{
+	if (*owners >> 32 & SLOT_TRANSITION)
+		return p->fragment != FRAGMENT_LATER;
+	if (!(p->service->flags & SERVICE_TRACK_ALWAYS) || p->fragment == FRAGMENT_LATER)
+		return false;
+	*owners |= (__u64)SLOT_LEARNED << 32;
+	return (__u32)*owners;
+}
+
+/* What the packet says about its flow; without branches, which the verifier would follow each. */
+static __always_inline __u32 seen(const struct pkt *p)
+{
+	__u32 flags = p->tcp_flags;
+	__u32 begins = flags >> 1 & ~(flags >> 4) & 1; /* SYN without ACK */
+	__u32 ends = (flags | flags >> 2) & 1;         /* FIN or RST */
+
+	return begins * FLOW_BEGINS | ends * FLOW_ENDS | p->icmp_error * FLOW_IS_LOOKED_UP |
+	       (p->proto == IPPROTO_UDP) * FLOW_UDP;
+}
+
 static __always_inline __u32 slot_owner(const struct pkt *p)
 {
 	__u64 table = *(const volatile __u64 *)&p->service->table;
 	__u32 offset = table, size = table >> 32;
 	__u32 row = offset + reduce(p->hash, size);
 	struct slot *slot = bpf_map_lookup_elem(&slots, &row);
+	__u64 owners;
 
-	return size && slot ? slot->current : 0;
+	if (!size || !slot)
+		return 0;
+	owners = *(volatile __u64 *)slot;
+	if (!use_tracking || !in_transition(p, &owners))
+		return owners;
+	return track_flow(by_source(p) ? hash_tuple(p) : p->hash, owners, seen(p));
 }
 
 static __always_inline bool asks_quic(const struct pkt *p)

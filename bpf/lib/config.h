@@ -20,6 +20,7 @@ const volatile bool use_filters = true;
 const volatile bool use_rates = true;
 const volatile bool use_quic = true;
 const volatile bool use_mss = true;
+const volatile bool use_tracking = true; /* services with tracking other than never */
 
 /* Choices of the node. */
 enum echo_policy {
@@ -41,3 +42,7 @@ const volatile __u64 hash_keys[HASH_KEYS];
 const volatile __u32 counter_rows = COUNTER_REASONS;
 const volatile __u32 fragment_mask;
 const volatile __u32 source_mask;
+const volatile __u32 flow_mask;
+
+/* Ticks after which a flow that sent nothing has ended. */
+const volatile __u32 flow_idle = 900;

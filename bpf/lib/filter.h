@@ -59,7 +59,7 @@ static __always_inline enum verdict check_rates(struct pkt *p)
 	limits = bpf_map_lookup_elem(&rates, &id);
 	if (!limits)
 		return VERDICT_NEXT;
-	if (limits->new_connections.interval && p->new_connection && !source_conforms(p, &limits->new_connections))
+	if (limits->new_connections.interval && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !source_conforms(p, &limits->new_connections))
 		return drop(p, REASON_SOURCE_RATE);
 	if (limits->packets.interval &&
 	    !conforms(&limits->arrival, limits->packets.interval, limits->packets.tolerance, now()))

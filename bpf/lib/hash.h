@@ -42,6 +42,20 @@ static __always_inline __u64 hash_flow(const struct pkt *p, const struct service
 	return mix64(sum);
 }
 
+/* The flow hash whatever the service's affinity: the name of a flow in its record. */
+static __always_inline __u64 hash_tuple(const struct pkt *p)
+{
+	__u64 sum = hash_keys[0] + hash_keys[3] * p->ports + hash_keys[4] * p->proto;
+
+	if (use_ipv6 && p->v6) {
+		for (int i = 0; i < ADDR_WORDS; i++)
+			sum += hash_keys[5 + i] * p->src[i] + hash_keys[9 + i] * p->dst[i];
+	} else {
+		sum += hash_keys[1] * p->src[3] + hash_keys[2] * p->dst[3];
+	}
+	return mix64(sum);
+}
+
 /* Two independent hashes of a fragmented packet: where it is recorded, and its tag. */
 static __always_inline __u64 hash_fragment(const struct pkt *p)
 {

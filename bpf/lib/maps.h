@@ -67,6 +67,14 @@ TABLE(fragments, struct record);
 TABLE(sources, struct record);
 
 /*
+ * Flows of slots in transition, and of services that track always. Written by the
+ * data path, shared by all CPUs without locks: a record is one word, and a lost
+ * race costs one insertion. Go ages and counts them through the mapping. A miss
+ * means that the flow belongs to the slot's previous owner.
+ */
+TABLE(flows, struct flow_bucket);
+
+/*
  * Source prefixes of filters. The kernel's trie, because an update of one rule
  * among tens of thousands must be one step; only services with a filter pay its
  * lookup. Value: RULE_DENY or RULE_ALLOW. A miss leaves it to the filter's

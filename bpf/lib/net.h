@@ -26,6 +26,11 @@
 
 #define UDP_HEADER 8
 #define TCP_HEADER_MIN 20
+#define TCP_FLAGS 13 /* offset in the header */
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
 #define GUE_HEADER 4
 
 #define ICMP_HEADER 8

@@ -240,8 +240,7 @@ static __always_inline enum verdict parse_tcp(struct pkt *p, struct tcphdr *tcp)
 	if (p->fragment == FRAGMENT_NONE && (tcp->doff < 5 || tcp->doff * 4 > room))
 		return drop(p, REASON_BAD_LENGTH);
 	p->ports = *(__u32 *)tcp;
-	p->syn = tcp->syn;
-	p->new_connection = tcp->syn && !tcp->ack;
+	p->tcp_flags = ((__u8 *)tcp)[TCP_FLAGS];
 	return VERDICT_NEXT;
 }
 

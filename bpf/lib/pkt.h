@@ -40,8 +40,7 @@ struct pkt {
 	__u8 proto;
 	__u8 fragment; /* enum fragment */
 	bool icmp_error;     /* the flow is the quoted one, reversed */
-	bool syn;            /* TCP */
-	bool new_connection; /* TCP SYN without ACK */
+	__u8 tcp_flags;      /* as in the header, 0 for others */
 	__u32 ident;         /* of a fragment, as it lies */
 	__u32 fragment_offset; /* in bytes */
 
@@ -100,7 +99,8 @@ static __always_inline void pkt_init(struct pkt *p, struct xdp_md *ctx)
 static __always_inline void pkt_is_ours(struct pkt *p)
 {
 	p->fragment = FRAGMENT_NONE;
-	p->icmp_error = p->syn = p->new_connection = false;
+	p->icmp_error = false;
+	p->tcp_flags = 0;
 	p->ident = p->fragment_offset = 0;
 	p->ports = 0;
 	p->service = NULL;

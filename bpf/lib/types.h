@@ -66,6 +66,7 @@ struct shared_state {
 	__u64 vip_table;
 	__u64 clock;           /* ns */
 	__u64 too_big_arrival; /* of answers, written by the data path */
+	__u64 tick;            /* the clock of flow records, in seconds, from Go */
 	struct prefix_lengths lengths[2];
 };
 
@@ -75,6 +76,7 @@ enum service_flags {
 	SERVICE_RATES = 4,       /* its row in `rates` says something */
 	SERVICE_QUIC = 8,
 	SERVICE_MSS = 16,
+	SERVICE_TRACK_ALWAYS = 32, /* every flow has a record */
 };
 
 #define QUIC_ROTATIONS 8
@@ -110,13 +112,43 @@ struct service_rates {
 };
 
 /*
- * Row of `slots`. In the steady state both owners are equal and no per-flow
- * memory is read. Owner 0 is nobody.
+ * Row of `slots`, read as one word. In the steady state both owners are equal and
+ * no per-flow memory is read. In a transition `previous` has SLOT_TRANSITION set
+ * and names the owner of all flows without a record. Owner 0 is nobody.
  */
 struct slot {
 	__u32 current;
 	__u32 previous;
 };
+
+#define SLOT_TRANSITION 0x80000000
+#define SLOT_LEARNED 0x40000000 /* UDP flows without a record are new ones */
+#define SLOT_OWNER 0x3fffffff
+
+/*
+ * Row of `flows`: eight records of eight bytes, one cache line. A record is one
+ * word: the 28 highest bits of the flow's hash, 12 of the tick it was last seen
+ * in, 3 of state, 21 of the backend. The hash's low bits pick the bucket.
+ */
+#define BUCKET_FLOWS 8
+
+struct flow_bucket {
+	__u64 flows[BUCKET_FLOWS];
+};
+
+enum flow_state {
+	FLOW_EMPTY = 0,
+	FLOW_NEW = 1,   /* seen once */
+	FLOW_KNOWN = 2, /* seen again */
+	FLOW_CLOSING = 3,
+};
+
+#define FLOW_TAG_SHIFT 36
+#define FLOW_TICK_SHIFT 24
+#define FLOW_TICK_MASK 0xfff
+#define FLOW_STATE_SHIFT 21
+#define FLOW_STATE_MASK 0x7
+#define FLOW_BACKEND_MASK 0x1fffff
 
 /* Row of `server_ids`. The first of a service's block holds the seed of the others as its id. */
 struct server_id {
@@ -139,7 +171,8 @@ enum backend_flags {
 	BACKEND_OUTER6 = 1,   /* the outer header is IPv6 */
 	BACKEND_CHECKSUM = 2, /* GUE: the UDP checksum is computed */
 	BACKEND_VARY = 4,     /* the outer source varies within source_mask */
-	BACKEND_UP = 8,       /* takes what a QUIC connection ID sends it */
+	BACKEND_UP = 8,       /* lives: takes packets of flows that it has */
+	BACKEND_ACCEPTS = 16, /* takes new flows */
 };
 
 #define L2_TEMPLATE 24    /* Ethernet and two VLAN tags, padded to words */
@@ -207,6 +240,7 @@ _Static_assert(sizeof(struct service) == 64, "one cache line");
 _Static_assert(__builtin_offsetof(struct service, ids) % 8 == 0, "ids and id_mask are one word");
 _Static_assert(sizeof(struct service_rates) == 64, "one cache line");
 _Static_assert(sizeof(struct slot) == 8, "one atomic word");
+_Static_assert(sizeof(struct flow_bucket) == 64, "one cache line");
 _Static_assert(sizeof(struct server_id) == 16, "four to a cache line");
 _Static_assert(sizeof(struct backend) == 128, "two cache lines");
 _Static_assert(__builtin_offsetof(struct backend, outer) + 20 <= 64,
