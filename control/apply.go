@@ -7,8 +7,12 @@ import (
 	"github.com/xlb-project/xlb/maps"
 )
 
-// apply brings the data path to what is known now, service by service.
+// apply brings the data path to what is known now, service by service. Before
+// there are verdicts nothing is: no packet would see the tables in between.
 func (e *Engine) apply() error {
+	if !e.serving && !e.waited && slices.ContainsFunc(e.services, func(s *service) bool { return !s.settled() }) {
+		return nil
+	}
 	for _, s := range e.services {
 		if !s.dirty {
 			continue
@@ -17,9 +21,6 @@ func (e *Engine) apply() error {
 			return err
 		}
 		s.dirty = false
-	}
-	if e.serving || slices.ContainsFunc(e.services, func(s *service) bool { return !s.settled() }) {
-		return nil
 	}
 	return e.serve()
 }
@@ -57,33 +58,47 @@ func (e *Engine) writeSlots(s *service) error {
 	for i, b := range s.backends {
 		live[i] = b.live()
 	}
-	owners := make([]int32, s.home.Size())
-	if err := s.home.Resolve(live, owners); err != nil {
-		return fmt.Errorf("compute slots of service %s: %w", s.cfg, err)
-	}
-	if slices.Equal(owners, s.owners) {
+	if slices.Equal(live, s.live) {
 		return nil
 	}
-	ids := make([]maps.BackendID, len(owners))
-	for slot, owner := range owners {
-		if owner >= 0 {
-			ids[slot] = s.backends[owner].id
-		}
+	owners, err := s.home.resolve(live)
+	if err != nil {
+		return fmt.Errorf("compute slots of service %s: %w", s.cfg, err)
 	}
-	if err := e.Dataplane.SetSlots(s.id, ids); err != nil {
+	moved, err := e.publishSlots(s, owners)
+	if err != nil {
 		return fmt.Errorf("write slots of service %s: %w", s.cfg, err)
 	}
-	moved := 0
-	for slot, owner := range s.owners {
-		if owner != owners[slot] {
-			moved++
-		}
-	}
-	if e.serving {
+	s.live, s.owners = live, owners
+	if e.serving && moved > 0 {
 		e.Log.Info("slots moved", "service", s.cfg.Name, "slots", moved, "of", len(owners))
 	}
-	s.owners = owners
 	return nil
+}
+
+// publishSlots writes a service's first table as a whole, then what moves, and
+// returns how many slots that were.
+func (e *Engine) publishSlots(s *service, owners []int32) (int, error) {
+	id := func(owner int32) maps.BackendID {
+		if owner < 0 {
+			return 0
+		}
+		return s.backends[owner].id
+	}
+	if s.owners == nil {
+		ids := make([]maps.BackendID, len(owners))
+		for slot, owner := range owners {
+			ids[slot] = id(owner)
+		}
+		return 0, e.Dataplane.SetSlots(s.id, ids)
+	}
+	var moves []maps.Move
+	for slot, owner := range s.owners {
+		if owners[slot] != owner {
+			moves = append(moves, maps.Move{Slot: slot, Owner: id(owners[slot])})
+		}
+	}
+	return len(moves), e.Dataplane.MoveSlots(s.id, moves)
 }
 
 // serve makes the VIPs xlb's. Before the first verdicts their packets go to the

@@ -22,6 +22,7 @@ type Dataplane interface {
 	SetListeners([]maps.Listener) error
 	SetBackend(maps.BackendID, maps.Backend) error
 	SetSlots(maps.ServiceID, []maps.BackendID) error
+	MoveSlots(maps.ServiceID, []maps.Move) error
 	ReasonCounter(maps.Reason) maps.Counter
 	BackendCounter(maps.BackendID) maps.Counter
 }
@@ -63,13 +64,14 @@ type Engine struct {
 	byAddr   map[netip.Addr][]*backend
 	egress   map[int]uint32 // interface index -> egress number
 	serving  bool           // listeners are published
+	waited   bool           // settleTime is over
 
 	requests chan func()
 	ended    chan struct{}
 }
 
 // New prepares the services of a configuration; Run starts them. It returns an
-// error that names the service if its slot table cannot be computed.
+// error that names the service if its slot table cannot be computed, or has no room.
 func New(cfg *config.Config, parts Parts) (*Engine, error) {
 	e := &Engine{
 		Parts: parts, cfg: cfg,
@@ -82,11 +84,15 @@ func New(cfg *config.Config, parts Parts) (*Engine, error) {
 	for number, l := range parts.Interfaces {
 		e.egress[l.Index] = uint32(number)
 	}
-	next := maps.BackendID(1)
+	next, slots, homes := maps.BackendID(1), 0, homes{}
 	for i := range cfg.Services {
-		s, err := newService(maps.ServiceID(i), next, &cfg.Services[i])
+		s, err := newService(maps.ServiceID(i), next, &cfg.Services[i], homes)
 		if err != nil {
 			return nil, fmt.Errorf("add service %s: %w", cfg.Services[i], err)
+		}
+		if slots += s.home.Size(); slots > cfg.Limits.Slots {
+			return nil, fmt.Errorf("add service %s: up to here there are %d slots, and limits.slots is %d: raise limits.slots, or give services fewer slots",
+				cfg.Services[i], slots, cfg.Limits.Slots)
 		}
 		e.services = append(e.services, s)
 		for _, b := range s.backends {
@@ -122,9 +128,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case f := <-e.requests:
 			f()
 		case <-settle.C:
-			if err := e.serve(); err != nil {
-				return err
-			}
+			e.waited = true
 		}
 		if err := e.apply(); err != nil {
 			return err
@@ -139,13 +143,10 @@ func (e *Engine) start() error {
 		addrs = append(addrs, a)
 	}
 	e.Neighbours.Watch(addrs)
-	if err := e.Dataplane.SetRules(maps.NodeRules, ruleList(e.cfg.Deny, false)); err != nil {
-		return fmt.Errorf("set the node's deny list: %w", err)
+	if err := e.fill(); err != nil {
+		return err
 	}
 	for _, s := range e.services {
-		if err := e.addService(s); err != nil {
-			return fmt.Errorf("add service %s: %w", s.cfg, err)
-		}
 		if s.cfg.Health == nil {
 			continue
 		}
@@ -153,6 +154,19 @@ func (e *Engine) start() error {
 			if err := e.Checker.Set(b.target(), b.check()); err != nil {
 				return fmt.Errorf("check %s: %w", b, err)
 			}
+		}
+	}
+	return nil
+}
+
+// fill writes what the configuration alone decides.
+func (e *Engine) fill() error {
+	if err := e.Dataplane.SetRules(maps.NodeRules, ruleList(e.cfg.Deny, false)); err != nil {
+		return fmt.Errorf("set the node's deny list: %w", err)
+	}
+	for _, s := range e.services {
+		if err := e.addService(s); err != nil {
+			return fmt.Errorf("add service %s: %w", s.cfg, err)
 		}
 	}
 	return nil

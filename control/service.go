@@ -17,10 +17,11 @@ import (
 type service struct {
 	id       maps.ServiceID
 	cfg      *config.Service
-	home     *balance.Home
+	home     *home
 	backends []*backend
-	owners   []int32 // index of each slot's backend as published, -1 for nobody
-	dirty    bool    // owners may have to change
+	live     []float64 // live fractions that owners were computed for
+	owners   []int32   // index of each slot's backend as published, -1 for nobody; shared, never written
+	dirty    bool      // owners may have to change
 }
 
 // backend is a configured backend of one service.
@@ -43,7 +44,8 @@ type verdict struct {
 	since  time.Time
 }
 
-func newService(id maps.ServiceID, first maps.BackendID, cfg *config.Service) (*service, error) {
+// newService takes its home table from homes if a service before had the same.
+func newService(id maps.ServiceID, first maps.BackendID, cfg *config.Service, homes homes) (*service, error) {
 	s := &service{id: id, cfg: cfg, dirty: true}
 	members := make([]balance.Backend, len(cfg.Backends))
 	for i := range cfg.Backends {
@@ -61,12 +63,9 @@ func newService(id maps.ServiceID, first maps.BackendID, cfg *config.Service) (*
 			return nil, err
 		}
 	}
-	home, err := balance.NewHome(size, members)
-	if err != nil {
-		return nil, err
-	}
-	s.home = home
-	return s, nil
+	var err error
+	s.home, err = homes.get(size, members)
+	return s, err
 }
 
 // live is the share of a backend's slots that it takes, 0 to 1.
