@@ -25,6 +25,7 @@ type DecapCounter struct {
 const (
 	DecapMapDecapsulated = "decapsulated"
 	DecapProgDecap       = "decap"
+	DecapVarGuePort      = "gue_port"
 )
 
 // LoadDecap returns the embedded CollectionSpec for Decap.
@@ -83,6 +84,7 @@ type DecapMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DecapVariableSpecs struct {
+	GuePort *ebpf.VariableSpec `ebpf:"gue_port"`
 }
 
 // DecapObjects contains all objects after they have been loaded into the kernel.
@@ -118,6 +120,7 @@ func (m *DecapMaps) Close() error {
 //
 // It can be passed to LoadDecapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DecapVariables struct {
+	GuePort *ebpf.Variable `ebpf:"gue_port"`
 }
 
 // DecapPrograms contains all programs after they have been loaded into the kernel.

@@ -216,14 +216,18 @@ func (e *Engine) hopChanged(u neighbour.Update) {
 	}
 }
 
-// logChange tells about a backend's condition, an outage as a warning.
+// logChange tells about a backend's condition, an outage as a warning. That a
+// backend is well from the start is no news: a large node has a hundred thousand.
 func (e *Engine) logChange(b *backend, what string, was, is verdict) {
 	if was.known == is.known && was.good == is.good && was.reason == is.reason {
 		return
 	}
 	level, state := slog.LevelInfo, "good"
-	if !is.good {
+	switch {
+	case !is.good:
 		level, state = slog.LevelWarn, "bad"
+	case !was.known:
+		level = slog.LevelDebug
 	}
 	e.Log.Log(context.Background(), level, what+" is "+state, "service", b.service.cfg.Name, "backend", b.cfg.Name, "reason", is.reason)
 }

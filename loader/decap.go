@@ -16,11 +16,23 @@ type Decap struct {
 	link link.Link
 }
 
-// AttachDecap starts decapsulation on an interface. It ends with Close.
-func AttachDecap(name string, mode Mode) (*Decap, error) {
+// DecapOptions are the choices of a backend.
+type DecapOptions struct {
+	GUEPort uint16 // UDP port that gue tunnels come to; 0 is 6080, IANA's for GUE
+}
+
+// AttachDecap starts decapsulation on an interface: ipip, gre and gue, IPv4 and
+// IPv6 inside and outside. It ends with Close. It returns ErrPrivilege, ErrNoBPF,
+// ErrNoInterface or ErrOccupied where the machine does not let it.
+func AttachDecap(name string, mode Mode, opts DecapOptions) (*Decap, error) {
 	spec, err := bpf.LoadDecap()
 	if err != nil {
 		return nil, fmt.Errorf("read embedded program: %w", err)
+	}
+	if opts.GUEPort != 0 {
+		if err := spec.Variables[bpf.DecapVarGuePort].Set(opts.GUEPort); err != nil {
+			return nil, fmt.Errorf("set the GUE port: %w", err)
+		}
 	}
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
@@ -34,7 +46,7 @@ func AttachDecap(name string, mode Mode) (*Decap, error) {
 	return &Decap{coll, l}, nil
 }
 
-// Counter returns what was taken out of tunnels; bytes include the outer header.
+// Counter returns what was taken out of tunnels; bytes are those of the outer packets.
 func (d *Decap) Counter() (maps.Counter, error) {
 	var perCPU []bpf.XlbCounter
 	if err := d.coll.Maps[bpf.DecapMapDecapsulated].Lookup(uint32(0), &perCPU); err != nil {

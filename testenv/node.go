@@ -40,7 +40,8 @@ const stopTime = 5 * time.Second
 // StartNode runs xlb in a namespace with a configuration, to which the path of a socket of its own is added, and waits
 // until it serves. A node that ends before that is an error with what it printed.
 func StartNode(ctx context.Context, n *Namespace, xlb Program, config string) (*Node, error) {
-	dir, err := os.MkdirTemp("", "xlb-node-")
+	removeAbandoned()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", nodePrefix, os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +70,23 @@ func StartNode(ctx context.Context, n *Namespace, xlb Program, config string) (*
 		return nil, errors.Join(err, node.Close())
 	}
 	return node, nil
+}
+
+// nodePrefix begins the names of nodes' directories; the process that made one follows.
+const nodePrefix = "xlb-node-"
+
+// removeAbandoned removes the directories of nodes whose process was killed before it could.
+func removeAbandoned() {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), nodePrefix+"*"))
+	if err != nil {
+		return // the pattern is well-formed
+	}
+	for _, dir := range dirs {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), nodePrefix+"%d-", &pid); err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir) // somebody else may be at it too
+		}
+	}
 }
 
 // WaitFor asks for the node's status until cond is content with it. The error says what was awaited and what the node

@@ -63,7 +63,7 @@ func configFor(lab *testenv.Lab, forward, protocol string) string {
 func decap(n *testenv.Namespace, device string) (io.Closer, error) {
 	var d *loader.Decap
 	err := n.Do(func() (err error) {
-		d, err = loader.AttachDecap(device, loader.Native)
+		d, err = loader.AttachDecap(device, loader.Native, loader.DecapOptions{})
 		return err
 	})
 	return d, err

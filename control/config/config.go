@@ -33,7 +33,7 @@ const (
 	DefaultServices      = 1024
 	DefaultListeners     = 16384
 	DefaultBackends      = 16384
-	DefaultSlots         = 4194304
+	DefaultSlots         = 8388608
 	DefaultRules         = 65536
 	DefaultSources       = 65536
 	DefaultFragments     = 65536

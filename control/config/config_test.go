@@ -58,7 +58,7 @@ func TestMinimalFileGetsAllDefaults(t *testing.T) {
 		API:        API{"/run/xlb/xlb.sock"},
 		GUE:        GUESettings{Port: 6080, IPv6Checksum: true},
 		ICMP:       ICMP{Echo: EchoReply, TooBigRate: 1000},
-		Limits: Limits{Services: 1024, Listeners: 16384, Backends: 16384, Slots: 4194304,
+		Limits: Limits{Services: 1024, Listeners: 16384, Backends: 16384, Slots: 8388608,
 			Rules: 65536, Sources: 65536, Fragments: 65536, ServerIDs: 16384},
 		Services: []Service{{
 			Name:      "web",

@@ -133,7 +133,7 @@ xlb.yaml:3:5: services[0].backends: the field is missing: write backends: [{addr
 		"composite slots below the limit": {"limits: {slots: 65536}\n" + service("ipip", "ipip\n    slots: 65536"),
 			"xlb.yaml:8:12: services[0].slots: 65536 is not a prime number: write 65521"},
 		"too few slots":  {service("ipip", "ipip\n    slots: -3"), "xlb.yaml:7:12: services[0].slots: -3 slots are too few for 1 backends: write a prime number of at least 100 for each backend, or remove slots"},
-		"too many slots": {service("ipip", "ipip\n    slots: 4194319"), "xlb.yaml:7:12: services[0].slots: 4194319 is more than limits.slots, 4194304: write less or raise limits.slots"},
+		"too many slots": {service("ipip", "ipip\n    slots: 8388617"), "xlb.yaml:7:12: services[0].slots: 8388617 is more than limits.slots, 8388608: write less or raise limits.slots"},
 		"slots beyond a table": {"limits: {slots: 268435456}\n" + service("ipip", "ipip\n    slots: 16777289"),
 			"xlb.yaml:8:12: services[0].slots: 16777289 is more than one table holds: write up to 16777259"},
 

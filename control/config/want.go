@@ -30,7 +30,7 @@ var (
 	wantPrefix     = want{"a prefix or an address", "write one such as 198.51.100.0/24 or 2001:db8::/32"}
 	wantList       = want{"the path of a file", "write one such as denied.txt, which holds one prefix in each line"}
 	wantMAC        = want{"a MAC address", `write one such as "02:00:00:00:00:01"`}
-	wantLimits     = want{"a mapping", "write limits: {services: 1024, backends: 16384, slots: 4194304}"}
+	wantLimits     = want{"a mapping", "write limits: {services: 1024, backends: 16384, slots: 8388608}"}
 	wantLimit      = want{"a number of entries", "write a whole number such as 1024, without quotes"}
 
 	wantServices  = want{"a list of services", `begin each service with "- name: ..."`}

@@ -43,7 +43,7 @@ func buildLab(backends int) (*testenv.Lab, error) {
 func decap(n *testenv.Namespace, device string) (io.Closer, error) {
 	var d *loader.Decap
 	err := n.Do(func() (err error) {
-		d, err = loader.AttachDecap(device, loader.Native)
+		d, err = loader.AttachDecap(device, loader.Native, loader.DecapOptions{})
 		return err
 	})
 	if err != nil {
