@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "lib/flow.h"
+#include "lib/track.h"
 #include "lib/hash.h"
 #include "lib/pkt.h"
 #include "lib/quic.h"

@@ -2,7 +2,7 @@
 /*
  * Records of flows, docs/DATAPATH.md section 12. They are read only where a
  * slot's owner changes while its old one lives, and for services that ask for
- * it.
+ * it. Used by stages; reads no packet.
  */
 #pragma once
 
