@@ -22,6 +22,34 @@ import (
 // bytes must be the same. XLB_FUZZ_TIME says for how long (`make fuzz T=10m`),
 // XLB_FUZZ_SEED repeats a run.
 func TestProgramAndModelAgreeOnRandomPackets(t *testing.T) {
+	agree(t, testLimits.Flows, func(r *rand.Rand) uint64 {
+		switch r.IntN(2000) {
+		case 0:
+			return r.Uint64N(2000)
+		case 1, 2, 3, 4, 5, 6, 7, 8, 9, 10:
+			return 1 + r.Uint64N(3)
+		}
+		return 0
+	})
+}
+
+// In a table of one bucket nearly every flow needs another's place. No two
+// records are of the same second, so that there is one longest unseen.
+func TestProgramAndModelAgreeOnWhichFlowsAFullBucketKeeps(t *testing.T) {
+	agree(t, 8, func(r *rand.Rand) uint64 {
+		switch r.IntN(500) {
+		case 0:
+			return 890 + r.Uint64N(20) // about when records end
+		case 1, 2, 3, 4, 5:
+			return 1 + r.Uint64N(300)
+		}
+		return 1
+	})
+}
+
+// agree compares with a table for so many flows, whose clock goes on before every
+// packet by as many seconds as step says.
+func agree(t *testing.T, flows int, step func(*rand.Rand) uint64) {
 	const fixed = 1
 	seeds := []uint64{fixed, uint64(time.Now().UnixNano())}
 	if s := os.Getenv("XLB_FUZZ_SEED"); s != "" {
@@ -40,7 +68,7 @@ func TestProgramAndModelAgreeOnRandomPackets(t *testing.T) {
 	}
 	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			f := &fuzzer{T: t, r: rand.New(rand.NewPCG(seed, 0)), reasons: map[string]int{}}
+			f := &fuzzer{T: t, r: rand.New(rand.NewPCG(seed, 0)), flows: flows, step: step, reasons: map[string]int{}}
 			f.run(length / time.Duration(len(seeds)))
 			t.Logf("%d packets over %d states in %s of running: %.0f per second; reasons: %v",
 				f.packets, f.states, f.busy.Round(time.Millisecond), float64(f.packets)/f.busy.Seconds(), f.reasons)
@@ -59,6 +87,8 @@ const (
 type fuzzer struct {
 	*testing.T
 	r       *rand.Rand
+	flows   int
+	step    func(*rand.Rand) uint64
 	packets int
 	states  int
 	busy    time.Duration // without loading programs
@@ -73,6 +103,7 @@ func (f *fuzzer) run(length time.Duration) {
 	for f.busy == 0 || f.busy < length {
 		settings := model.RandomState(f.r).Settings
 		settings.Limits, settings.FixedTime = testLimits, true
+		settings.Limits.Flows = f.flows
 		p := newPathWith(f.T, settings, maps.AllFeatures())
 		for range statesPerProgram {
 			f.runState(p, settings)
@@ -93,13 +124,28 @@ func (f *fuzzer) runState(p *path, settings maps.Settings) {
 	f.states++
 	start := time.Now()
 	defer func() { f.busy += time.Since(start) }()
-	now, total := int64(f.r.Uint32()), p.total()
+	now, tick, total := int64(f.r.Uint32()), uint64(f.r.Uint32()), p.total()
+	swept := tick
 	f.start, f.expected = p.counts(), map[bpf.Reason]uint64{}
 	buf, out := make([]byte, 0, 4096), make([]byte, 4096)
 	for range packetsPerState {
 		now += f.r.Int64N(2e6)
 		if f.r.IntN(1000) == 0 {
 			now += f.r.Int64N(20e9)
+		}
+		if f.r.IntN(500) == 0 {
+			service, backend := model.RandomChange(f.r, &state)
+			m.SetTransition(service, state.Transitions[service])
+			m.SetBackend(backend, state.Backends[backend])
+			p.must(p.tables.SetTransition(service, state.Transitions[service]))
+			p.must(p.tables.SetBackend(backend, state.Backends[backend]))
+		}
+		tick += f.step(f.r)
+		m.SetTick(tick)
+		p.tables.SetTick(tick)
+		if tick > swept+1000 { // as the control plane does, since a record's seconds are few bits
+			p.tables.ForgetFlows(func(flow maps.Flow) bool { return flow.Age > 900*time.Second })
+			swept = tick
 		}
 		p.tables.SetTime(uint64(now))
 		frame := model.AppendPacket(buf[:0], f.r, &state)
@@ -186,7 +232,11 @@ func (p *path) install(s *model.State) {
 		settings.IPv6 = ipv6[id] || settings.SourceBits > 32 // or nobody listens
 		p.must(p.tables.SetRules(id, s.Rules[id]))
 		p.must(p.tables.SetService(id, settings))
-		p.must(p.tables.SetSlots(id, s.Slots[id]))
+		if slots, ok := s.Transitions[id]; ok {
+			p.must(p.tables.SetTransition(id, slots))
+		} else {
+			p.must(p.tables.SetSlots(id, s.Slots[id]))
+		}
 		p.must(p.tables.SetServerIDs(id, settings.QUIC, s.ServerIDs[id]))
 	}
 	var deny []maps.Rule

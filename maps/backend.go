@@ -49,7 +49,7 @@ type Tag struct {
 }
 
 // Backend is all that a packet needs to leave for a backend. The zero Backend is
-// unresolved. Values compare with ==.
+// unresolved; one that is up and unresolved keeps its flows, which are dropped. Values compare with ==.
 type Backend struct {
 	Forward   Forward
 	IPv6      bool   // the client's packets are IPv6
@@ -106,9 +106,6 @@ func (f Forward) overhead() int {
 
 // row computes the header templates.
 func (b Backend) row() (bpf.XlbBackend, error) {
-	if b.Forward == Unresolved {
-		return bpf.XlbBackend{}, nil
-	}
 	row := bpf.XlbBackend{
 		Forward: bpf.XlbForward(b.Forward),
 		Mtu:     uint16(min(b.MTU, math.MaxUint16)),
@@ -122,6 +119,8 @@ func (b Backend) row() (bpf.XlbBackend, error) {
 		row.Flags |= flagAccepts
 	}
 	switch b.Forward {
+	case Unresolved:
+		return row, nil
 	case L2:
 		b.link(&row, b.IPv6)
 		return row, nil

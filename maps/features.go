@@ -74,10 +74,10 @@ func (l Limits) counterRows() int { return counterReasons + l.Backends + 1 }
 func (l Limits) idRows() int { return 8*l.ServerIDs + 16*l.Services }
 
 // buckets returns how many buckets hold n records; a power of two.
-func buckets(n int) int { return 1 << bits.Len(uint(max(n, bucketRecords)/bucketRecords-1)) }
+func buckets(n int) int { return 1 << bits.Len(uint((max(n, 1)+bucketRecords-1)/bucketRecords-1)) }
 
 // flowBuckets returns how many buckets hold n flow records; a power of two.
-func flowBuckets(n int) int { return 1 << bits.Len(uint(max(n, bucketFlows)/bucketFlows-1)) }
+func flowBuckets(n int) int { return 1 << bits.Len(uint((max(n, 1)+bucketFlows-1)/bucketFlows-1)) }
 
 const bucketFlows = 8 // BUCKET_FLOWS of bpf/lib/types.h
 

@@ -42,9 +42,7 @@ func (m *Model) choose(p *packet) bool {
 	}
 	p.hash = m.flowHash(&p.flow, p.service.masks)
 	if p.backendID = m.routeQUIC(p); p.backendID == 0 {
-		if slots := p.service.slots; len(slots) > 0 {
-			p.backendID = slots[p.hash>>32*uint64(len(slots))>>32]
-		}
+		p.backendID = m.owner(p)
 	}
 	if p.backendID == 0 {
 		return p.end(Drop, "no_backend")

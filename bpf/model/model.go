@@ -7,23 +7,27 @@ import (
 	"github.com/xlb-project/xlb/maps"
 )
 
-// Model is a data path with a state, its fragment records and its rate limits.
+// Model is a data path with a state, its records of flows and fragments, and its rate
+// limits.
 // It is for one goroutine.
 type Model struct {
 	settings maps.Settings
 	keys     [hashKeys]uint64
 	vips     prefixTable[*vip]
 	denied   prefixTable[bool]
+	services map[maps.ServiceID]*service
 	backends map[maps.BackendID]*maps.Backend
 	egress   map[uint32]bool
 
+	flows     flowTable
 	records   map[recordKey]record
 	sourceTAT map[sourceKey]int64
 	tooBigTAT int64
 	out       []byte // what the last packet left as
 }
 
-// New makes a model of a state, which must not change afterwards. It returns an
+// New makes a model of a state, which must not change afterwards but in what
+// SetTransition and SetBackend are told. The flows' clock is at 0. New returns an
 // error if the state contradicts itself or leaves open who wins.
 func New(s State) (*Model, error) {
 	services, err := newServices(&s)
@@ -40,7 +44,7 @@ func New(s State) (*Model, error) {
 	}
 	m := &Model{
 		settings: s.Settings, keys: expandKey(s.Settings.Key),
-		vips: vips, backends: backends, egress: s.Egress,
+		vips: vips, services: services, backends: backends, egress: s.Egress, flows: newFlowTable(s.Settings.Limits.Flows),
 		records: make(map[recordKey]record), sourceTAT: make(map[sourceKey]int64),
 	}
 	for _, prefix := range s.NodeDeny {

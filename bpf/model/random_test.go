@@ -61,6 +61,12 @@ func TestRandomPacketsMeetEveryOutcome(t *testing.T) {
 		s := RandomState(r)
 		m := newModel(t, s)
 		for i := range 300 {
+			if i%100 == 99 {
+				service, backend := RandomChange(r, &s)
+				m.SetTransition(service, s.Transitions[service])
+				m.SetBackend(backend, s.Backends[backend])
+			}
+			m.SetTick(uint64(i * i))
 			buf = AppendPacket(buf[:0], r, &s)
 			before = append(before[:0], buf...)
 			if len(buf) < minFrame || len(buf) > maxFrame {
@@ -80,6 +86,8 @@ func TestRandomnessIsTheSeedsAlone(t *testing.T) {
 	a, b := rand.New(rand.NewPCG(5, 6)), rand.New(rand.NewPCG(5, 6))
 	for range 50 {
 		s, same := RandomState(a), RandomState(b)
+		RandomChange(a, &s)
+		RandomChange(b, &same)
 		if diff := cmp.Diff(s, same, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 			t.Fatal(diff)
 		}

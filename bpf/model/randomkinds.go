@@ -75,6 +75,10 @@ func (g *generator) addEcho() {
 // addError adds an ICMP error about a flow to the listener.
 func (g *generator) addError() {
 	r := g.r
+	quoted := g.src
+	if g.chance(50) { // a router on the way to the client
+		g.src = client(clientBase[g.v6], r.Uint32N(hosts), r.Uint32N(4))
+	}
 	g.addIP([2]uint8{icmp4, icmp6}[g.v6])
 	outer, l4, next := g.ip, g.l4, g.nextHeader
 	if g.v6 == 1 {
@@ -84,7 +88,6 @@ func (g *generator) addError() {
 	}
 	g.add(byte(r.IntN(8)))
 	g.addNoise(6)
-	quoted := client(clientBase[g.v6], r.Uint32N(hosts), r.Uint32N(4))
 	src := g.dst
 	if g.chance(5) {
 		src = g.src

@@ -101,7 +101,7 @@ func (g *generator) aim() {
 		case 3:
 			g.dstPort = l.Last
 		default:
-			g.dstPort = l.First + uint16(r.Uint32N(uint32(l.Last-l.First)+1))
+			g.dstPort = l.First + uint16(r.Uint32N(min(uint32(l.Last-l.First), pick(r, []uint32{0, 1, 65535}))+1))
 		}
 	}
 	g.src = client(clientBase[g.v6], 1, 0) // a busy one
@@ -109,6 +109,26 @@ func (g *generator) aim() {
 		g.src = client(clientBase[g.v6], r.Uint32N(hosts), r.Uint32N(4))
 	}
 	g.srcPort = uint16(r.Uint32())
+	if g.chance(30) {
+		g.srcPort = busyPort
+	}
+	if len(g.s.Listeners) > 0 && g.chance(60) {
+		g.aimAgain()
+	}
+}
+
+const busyPort = 4242
+
+// aimAgain picks one of few flows, mostly to the first listeners, so that they
+// come again and again.
+func (g *generator) aimAgain() {
+	l := pick(g.r, g.s.Listeners)
+	if g.chance(50) {
+		l = g.s.Listeners[g.r.IntN(min(len(g.s.Listeners), 3))]
+	}
+	g.dst, g.dstPort, g.service, g.protocol = l.VIP.Addr(), l.First, l.Service, l.Protocol
+	g.v6 = family(g.dst)
+	g.src, g.srcPort = client(clientBase[g.v6], 1, 0), busyPort+uint16(g.r.Uint32N(3))
 }
 
 // addLow adds to the lowest bits, which are 0.
@@ -231,7 +251,10 @@ func (g *generator) addWhole() {
 func (g *generator) addTCP() {
 	r := g.r
 	at := len(g.b)
-	flags := pick(r, []byte{flagSYN, flagSYN, flagSYN, flagACK, flagACK, flagSYN | flagACK, flagSYN | 0xc0, byte(r.Uint32())})
+	flags := pick(r, []byte{
+		flagSYN, flagSYN, flagSYN, flagACK, flagACK, flagACK, flagSYN | flagACK, flagSYN | 0xc0,
+		flagFIN | flagACK, flagRST, flagSYN | flagFIN, byte(r.Uint32()),
+	})
 	g.add16(g.srcPort)
 	g.add16(g.dstPort)
 	g.addNoise(8)

@@ -29,13 +29,14 @@ const (
 // overlap; which is the narrowest is never open.
 func RandomState(r *rand.Rand) State {
 	s := State{
-		Settings:  randomSettings(r),
-		Services:  make(map[maps.ServiceID]maps.Service),
-		Slots:     make(map[maps.ServiceID][]maps.BackendID),
-		Backends:  make(map[maps.BackendID]maps.Backend),
-		Rules:     make(map[maps.ServiceID][]maps.Rule),
-		ServerIDs: make(map[maps.ServiceID][]maps.ServerID),
-		Egress:    make(map[uint32]bool),
+		Settings:    randomSettings(r),
+		Services:    make(map[maps.ServiceID]maps.Service),
+		Slots:       make(map[maps.ServiceID][]maps.BackendID),
+		Transitions: make(map[maps.ServiceID][]maps.Slot),
+		Backends:    make(map[maps.BackendID]maps.Backend),
+		Rules:       make(map[maps.ServiceID][]maps.Rule),
+		ServerIDs:   make(map[maps.ServiceID][]maps.ServerID),
+		Egress:      make(map[uint32]bool),
 	}
 	for key := uint32(1); key <= maxInterfaces; key++ {
 		if r.IntN(4) != 0 {
@@ -113,16 +114,27 @@ func randomService(r *rand.Rand, s *State, id maps.ServiceID, v6 int) {
 		}
 		s.ServerIDs[id] = randomServerIDs(r, svc.QUIC, backends)
 	}
-	if size := pick(r, []int{0, 1, 2, 7, 13, 13, 13, 101, 101, 101}); size > 0 {
-		slots := make([]maps.BackendID, size)
-		for i := range slots {
-			if r.IntN(20) != 0 {
-				slots[i] = pick(r, backends)
-			}
-		}
-		s.Slots[id] = slots
-	}
+	svc.TrackAlways = r.IntN(4) == 0
+	randomSlots(r, s, id, backends)
 	s.Services[id] = svc
+}
+
+func randomSlots(r *rand.Rand, s *State, id maps.ServiceID, backends []maps.BackendID) {
+	size := pick(r, []int{0, 1, 2, 7, 13, 13, 13, 101, 101, 101})
+	if size == 0 {
+		return
+	}
+	owners := make([]maps.BackendID, size)
+	for i := range owners {
+		if r.IntN(20) != 0 {
+			owners[i] = pick(r, backends)
+		}
+	}
+	s.Slots[id] = owners
+	if r.IntN(2) == 0 {
+		s.Transitions[id] = changedSlots(r, slotsOf(s, id), backends)
+		delete(s.Slots, id)
+	}
 }
 
 func randomRules(r *rand.Rand, v6 int) (rules []maps.Rule) {
@@ -204,7 +216,8 @@ func randomBackends(r *rand.Rand, s *State, v6 int) (ids []maps.BackendID) {
 }
 
 func randomBackend(r *rand.Rand, forward maps.Forward, v6 int) maps.Backend {
-	b := maps.Backend{IPv6: v6 == 1, Up: r.IntN(4) != 0}
+	b := maps.Backend{IPv6: v6 == 1}
+	randomHealth(r, &b)
 	if r.IntN(12) == 0 {
 		return b
 	}

@@ -11,15 +11,16 @@ import (
 
 // State is what the control plane has told the data path.
 type State struct {
-	Settings  maps.Settings
-	Listeners []maps.Listener
-	Services  map[maps.ServiceID]maps.Service
-	Slots     map[maps.ServiceID][]maps.BackendID // 0 is a slot without owner; a service without slots has no table
-	Backends  map[maps.BackendID]maps.Backend     // one that is missing is unresolved
-	Rules     map[maps.ServiceID][]maps.Rule
-	NodeDeny  []netip.Prefix
-	ServerIDs map[maps.ServiceID][]maps.ServerID
-	Egress    map[uint32]bool // keys of the redirect table
+	Settings    maps.Settings
+	Listeners   []maps.Listener
+	Services    map[maps.ServiceID]maps.Service
+	Slots       map[maps.ServiceID][]maps.BackendID // 0 is a slot without owner; a service without slots has no table
+	Transitions map[maps.ServiceID][]maps.Slot      // in place of Slots
+	Backends    map[maps.BackendID]maps.Backend     // one that is missing is unresolved
+	Rules       map[maps.ServiceID][]maps.Rule
+	NodeDeny    []netip.Prefix
+	ServerIDs   map[maps.ServiceID][]maps.ServerID
+	Egress      map[uint32]bool // keys of the redirect table
 }
 
 // service is a service made ready for packets.
@@ -27,7 +28,7 @@ type service struct {
 	id         maps.ServiceID
 	settings   maps.Service
 	masks      *masks
-	slots      []maps.BackendID
+	slots      []maps.Slot
 	rules      prefixTable[bool]
 	serverIDs  map[serverID]maps.BackendID
 	packetsTAT int64
@@ -50,7 +51,7 @@ func newServerID(rotation uint8, id []byte) serverID {
 func newServices(s *State) (map[maps.ServiceID]*service, error) {
 	services := make(map[maps.ServiceID]*service)
 	for id, settings := range s.Services {
-		svc := &service{id: id, settings: settings, masks: &byFlow, slots: s.Slots[id]}
+		svc := &service{id: id, settings: settings, masks: &byFlow, slots: slotsOf(s, id)}
 		if settings.BySource {
 			svc.masks = bySource(settings.SourceBits, isIPv6(s, id))
 		}
@@ -73,6 +74,17 @@ func newServices(s *State) (map[maps.ServiceID]*service, error) {
 		services[id] = svc
 	}
 	return services, nil
+}
+
+func slotsOf(s *State, id maps.ServiceID) []maps.Slot {
+	if slots, ok := s.Transitions[id]; ok {
+		return slots
+	}
+	var slots []maps.Slot
+	for _, owner := range s.Slots[id] {
+		slots = append(slots, maps.Slot{Current: owner})
+	}
+	return slots
 }
 
 // isIPv6 is the family of a service, which is that of its VIPs.
