@@ -34,7 +34,11 @@ enum verdict {
 	VERDICT_TAKEN, /* to the kernel, without the outer headers */
 };
 
-/* A packet on its way through the stages. Offsets are in the frame. */
+/*
+ * A packet on its way through the stages. Offsets are in the frame. Headers may
+ * be read past `end`, from padding: the inner packet, which comes last, must end
+ * before it.
+ */
 struct tunnelled {
 	struct xdp_md *ctx;
 	void *data;
@@ -147,7 +151,7 @@ static __always_inline enum verdict parse_gre(struct tunnelled *p)
 {
 	struct gre_base_hdr *gre = p->data + (p->at & OFFSET_BITS);
 
-	if (p->at + GRE_HEADER > p->end || (void *)(gre + 1) > p->data_end || gre->flags)
+	if ((void *)(gre + 1) > p->data_end || gre->flags)
 		return VERDICT_PASS;
 	if (gre->protocol == bpf_htons(ETH_P_IP))
 		p->proto = IPPROTO_IPIP;
@@ -175,7 +179,7 @@ static __always_inline enum verdict parse_gue(struct tunnelled *p)
 	struct gue_header *gue = (void *)(udp + 1);
 	__u64 end;
 
-	if (p->at + UDP_HEADER + GUE_HEADER > p->end || (void *)(gue + 1) > p->data_end)
+	if ((void *)(gue + 1) > p->data_end)
 		return VERDICT_PASS;
 	end = p->at + bpf_ntohs(udp->len);
 	if (udp->dest != bpf_htons(gue_port) || end > p->end)
@@ -215,7 +219,7 @@ static __always_inline enum verdict open_inner4(struct tunnelled *p)
 	__u32 header, len;
 	__u8 tos, ecn;
 
-	if (p->at + sizeof(*ip) > p->end || (void *)(ip + 1) > p->data_end)
+	if ((void *)(ip + 1) > p->data_end)
 		return VERDICT_PASS;
 	header = ip->ihl * 4;
 	len = bpf_ntohs(ip->tot_len);
@@ -239,7 +243,7 @@ static __always_inline enum verdict open_inner6(struct tunnelled *p)
 	struct ipv6hdr *ip = p->data + (p->at & OFFSET_BITS);
 	__u8 ecn;
 
-	if (p->at + sizeof(*ip) > p->end || (void *)(ip + 1) > p->data_end)
+	if ((void *)(ip + 1) > p->data_end)
 		return VERDICT_PASS;
 	if (ip->version != 6 || p->at + sizeof(*ip) + bpf_ntohs(ip->payload_len) > p->end)
 		return VERDICT_PASS;
