@@ -14,7 +14,7 @@ SCRIPTS = .ci/run $(shell grep -slE '^\#!.*bash' tools/*)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
 build: ## build ./bin/xlb, one static binary; needs Go alone
@@ -32,6 +32,29 @@ test: need-root ## install what the tests need, then run every test (root)
 	go -C tools test ./...
 	CGO_ENABLED=1 go test -count=1 -race ./control/...
 	go test -count=1 ./...
+
+.PHONY: fuzz
+fuzz: T := 1m
+fuzz: need-root ## compare the data path with its Go model on random packets for T=1m; XLB_FUZZ_SEED=n repeats a run (root)
+	XLB_FUZZ_TIME=$(T) go test -count=1 -v -timeout=0 -run='^TestProgramAndModelAgreeOnRandomPackets$$' ./bpf
+
+.PHONY: mutate
+mutate: need-root ## break the data path's C in many small ways; fail if the tests catch fewer than 95 % (root)
+	@tools/deps generate
+	go -C tools run ./mutate $(ARGS) ..
+
+.PHONY: bench
+bench: need-root ## measure the data path, ns per packet, on one CPU; writes bench.json, prints a table (root); ARGS=-check fails on missed bars
+	go run ./testenv/bench $(ARGS)
+
+.PHONY: bench-control
+bench-control: need-root build ## measure the control plane: tables, flips, a large configuration; writes bench-control.json (root); ARGS=-check
+	go run ./testenv/bench/control $(ARGS)
+
+.PHONY: bench-e2e
+bench-e2e: need-root build ## measure balancers end to end: xlb, nftables, HAProxy; writes bench-e2e.json (root); ARGS=-check
+	@tools/deps bench
+	go run ./testenv/bench/e2e $(ARGS)
 
 .PHONY: generate
 generate: ## regenerate the BPF objects, their bindings and all other generated files
@@ -54,9 +77,13 @@ lint: ## vet, staticcheck, direction of imports, C files, scripts
 	tools/csource
 	shellcheck $(SCRIPTS)
 
+.PHONY: simulate
+simulate: ## print the tables of docs/CONSISTENCY.md; about a minute on one core, no root
+	GOMAXPROCS=1 go run ./control/balance/sim/simulate $(ARGS)
+
 .PHONY: deps
 deps: ## install the Debian packages that any target needs
-	@tools/deps test generate lint
+	@tools/deps test generate lint bench
 
 .PHONY: vmlinux
 vmlinux: ## rewrite vmlinux.h from this kernel's BTF and tools/vmlinux.types

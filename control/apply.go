@@ -14,13 +14,13 @@ func (e *Engine) apply() error {
 		return nil
 	}
 	for _, s := range e.services {
-		if !s.dirty {
+		if len(s.changed) == 0 {
 			continue
 		}
 		if err := e.applyService(s); err != nil {
 			return err
 		}
-		s.dirty = false
+		s.changed = nil
 	}
 	return e.serve()
 }
@@ -28,7 +28,7 @@ func (e *Engine) apply() error {
 // applyService writes in the order that keeps every slot's owner resolved: next
 // hops that became known, then the slots, then next hops that were lost.
 func (e *Engine) applyService(s *service) error {
-	for _, b := range s.backends {
+	for _, b := range s.changed {
 		b.next.Up = b.live() > 0
 	}
 	if err := e.writeBackends(s, func(b *backend) bool { return b.next.Forward != maps.Unresolved }); err != nil {
@@ -41,7 +41,7 @@ func (e *Engine) applyService(s *service) error {
 }
 
 func (e *Engine) writeBackends(s *service, which func(*backend) bool) error {
-	for _, b := range s.backends {
+	for _, b := range s.changed {
 		if b.next == b.row || !which(b) {
 			continue
 		}
@@ -58,47 +58,43 @@ func (e *Engine) writeSlots(s *service) error {
 	for i, b := range s.backends {
 		live[i] = b.live()
 	}
-	if slices.Equal(live, s.live) {
+	if s.table != nil && slices.Equal(live, s.table.live) {
 		return nil
 	}
-	owners, err := s.home.resolve(live)
+	to, moved, err := s.home.resolve(s.table, live)
 	if err != nil {
 		return fmt.Errorf("compute slots of service %s: %w", s.cfg, err)
 	}
-	moved, err := e.publishSlots(s, owners)
-	if err != nil {
+	if err := e.publishSlots(s, to.owners, moved); err != nil {
 		return fmt.Errorf("write slots of service %s: %w", s.cfg, err)
 	}
-	s.live, s.owners = live, owners
-	if e.serving && moved > 0 {
-		e.Log.Info("slots moved", "service", s.cfg.Name, "slots", moved, "of", len(owners))
+	s.table = to
+	if e.serving && len(moved) > 0 {
+		e.Log.Info("slots moved", "service", s.cfg.Name, "slots", len(moved), "of", len(to.owners))
 	}
 	return nil
 }
 
-// publishSlots writes a service's first table as a whole, then what moves, and
-// returns how many slots that were.
-func (e *Engine) publishSlots(s *service, owners []int32) (int, error) {
+// publishSlots writes a service's first table as a whole, then what moves.
+func (e *Engine) publishSlots(s *service, owners, moved []int32) error {
 	id := func(owner int32) maps.BackendID {
 		if owner < 0 {
 			return 0
 		}
 		return s.backends[owner].id
 	}
-	if s.owners == nil {
+	if s.table == nil {
 		ids := make([]maps.BackendID, len(owners))
 		for slot, owner := range owners {
 			ids[slot] = id(owner)
 		}
-		return 0, e.Dataplane.SetSlots(s.id, ids)
+		return e.Dataplane.SetSlots(s.id, ids)
 	}
-	var moves []maps.Move
-	for slot, owner := range s.owners {
-		if owners[slot] != owner {
-			moves = append(moves, maps.Move{Slot: slot, Owner: id(owners[slot])})
-		}
+	moves := make([]maps.Move, len(moved))
+	for i, slot := range moved {
+		moves[i] = maps.Move{Slot: int(slot), Owner: id(owners[slot])}
 	}
-	return len(moves), e.Dataplane.MoveSlots(s.id, moves)
+	return e.Dataplane.MoveSlots(s.id, moves)
 }
 
 // serve makes the VIPs xlb's. Before the first verdicts their packets go to the

@@ -191,7 +191,7 @@ func (e *Engine) healthChanged(c health.Change) {
 	}
 	was := b.health
 	b.health = verdict{known: true, good: c.Healthy, reason: c.Reason, since: c.At}
-	b.service.dirty = true
+	b.stale()
 	e.logChange(b, "health", was, b.health)
 }
 
@@ -211,7 +211,7 @@ func (e *Engine) hopChanged(u neighbour.Update) {
 		if was.known && was.good == b.hop.good {
 			b.hop.since = was.since
 		}
-		b.service.dirty = true
+		b.stale()
 		e.logChange(b, "next hop", was, b.hop)
 	}
 }

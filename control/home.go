@@ -8,14 +8,22 @@ import (
 	"github.com/xlb-project/xlb/control/balance"
 )
 
-// home is a home table with the owners that were last resolved from it. Services
+// home is a home table with the slot table that was last resolved from it. Services
 // with the same backends share one: what befalls a machine that serves a thousand
 // of them is computed once.
 type home struct {
 	*balance.Home
+	users int // services
 
-	live   []float64
-	owners []int32
+	last  *table
+	from  *table  // what last was made from, nil if from nothing
+	moved []int32 // slots that differ between the two
+}
+
+// table is a slot table. It never changes while services share its home.
+type table struct {
+	live   []float64 // live fractions that owners were computed for
+	owners []int32   // index of each slot's backend, -1 for nobody
 }
 
 // homes are the home tables by size and backends.
@@ -29,26 +37,54 @@ func (h homes) get(size int, backends []balance.Backend) (*home, error) {
 		fmt.Fprintf(&key, " %s %d", b.Key, b.Weight)
 	}
 	if known, ok := h[key.String()]; ok {
+		known.users++
 		return known, nil
 	}
 	table, err := balance.NewHome(size, backends)
 	if err != nil {
 		return nil, err
 	}
-	h[key.String()] = &home{Home: table}
+	h[key.String()] = &home{Home: table, users: 1}
 	return h[key.String()], nil
 }
 
-// resolve returns the owner of each slot under the live fractions. Nobody writes
-// to it any more; the caller does not write to live.
-func (h *home) resolve(live []float64) ([]int32, error) {
-	if slices.Equal(live, h.live) {
-		return h.owners, nil
+// resolve returns the slot table under the live fractions, and the slots in which
+// it differs from another, none if that is nil. The caller keeps live as it is.
+func (h *home) resolve(from *table, live []float64) (*table, []int32, error) {
+	known := h.last != nil && slices.Equal(live, h.last.live)
+	switch {
+	case known && from == h.from:
+	case known && from != nil:
+		return h.last, from.differs(h.last), nil
+	case from == nil:
+		to := &table{live, make([]int32, h.Size())}
+		if err := h.Resolve(live, to.owners); err != nil {
+			return nil, nil, err
+		}
+		h.last, h.from, h.moved = to, nil, nil
+	case h.users == 1:
+		moved, err := h.Update(from.live, live, from.owners)
+		if err != nil {
+			return nil, nil, err
+		}
+		from.live = live
+		return from, moved, nil
+	default:
+		to := &table{live, slices.Clone(from.owners)}
+		moved, err := h.Update(from.live, live, to.owners)
+		if err != nil {
+			return nil, nil, err
+		}
+		h.last, h.from, h.moved = to, from, moved
 	}
-	owners := make([]int32, h.Size())
-	if err := h.Resolve(live, owners); err != nil {
-		return nil, err
+	return h.last, h.moved, nil
+}
+
+func (t *table) differs(other *table) (slots []int32) {
+	for slot, owner := range t.owners {
+		if other.owners[slot] != owner {
+			slots = append(slots, int32(slot))
+		}
 	}
-	h.live, h.owners = live, owners
-	return owners, nil
+	return slots
 }

@@ -19,9 +19,8 @@ type service struct {
 	cfg      *config.Service
 	home     *home
 	backends []*backend
-	live     []float64 // live fractions that owners were computed for
-	owners   []int32   // index of each slot's backend as published, -1 for nobody; shared, never written
-	dirty    bool      // owners may have to change
+	table    *table     // as published, nil before
+	changed  []*backend // what is known of them is newer than what was written
 }
 
 // backend is a configured backend of one service.
@@ -46,7 +45,7 @@ type verdict struct {
 
 // newService takes its home table from homes if a service before had the same.
 func newService(id maps.ServiceID, first maps.BackendID, cfg *config.Service, homes homes) (*service, error) {
-	s := &service{id: id, cfg: cfg, dirty: true}
+	s := &service{id: id, cfg: cfg}
 	members := make([]balance.Backend, len(cfg.Backends))
 	for i := range cfg.Backends {
 		b := &backend{id: first + maps.BackendID(i), cfg: &cfg.Backends[i], service: s}
@@ -65,6 +64,7 @@ func newService(id maps.ServiceID, first maps.BackendID, cfg *config.Service, ho
 	}
 	var err error
 	s.home, err = homes.get(size, members)
+	s.changed = s.backends
 	return s, err
 }
 
@@ -85,6 +85,9 @@ func (s *service) settled() bool {
 	}
 	return true
 }
+
+// stale notes that what is known of the backend changed.
+func (b *backend) stale() { b.service.changed = append(b.service.changed, b) }
 
 func (b *backend) String() string { return b.service.cfg.Name + "/" + b.cfg.Name }
 

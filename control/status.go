@@ -107,9 +107,11 @@ func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 		Name: svc.cfg.Name, Address: svc.cfg.Listens(), Forward: svc.cfg.Forward.String(), Slots: svc.home.Size(),
 	}
 	owned := make([]int, len(svc.backends))
-	for _, owner := range svc.owners {
-		if owner >= 0 {
-			owned[owner]++
+	if svc.table != nil {
+		for _, owner := range svc.table.owners {
+			if owner >= 0 {
+				owned[owner]++
+			}
 		}
 	}
 	for i, b := range svc.backends {

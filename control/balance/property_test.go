@@ -233,3 +233,30 @@ func documentedOwner(slot int, home []int32, backends []Backend, live []float64)
 	}
 	return winner
 }
+
+func TestUpdateGivesWhatResolveGivesAndNamesTheSlotsThatMoved(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h, backends := drawHome(t)
+		live := drawLive(t, len(backends))
+		table := mustResolve(t, h, live)
+		for range rapid.IntRange(1, 5).Draw(t, "changes") {
+			next := drawLive(t, len(live))
+			want := mustResolve(t, h, next)
+			var wantMoved []int32
+			for s := range table {
+				if table[s] != want[s] {
+					wantMoved = append(wantMoved, int32(s))
+				}
+			}
+			got := slices.Clone(table)
+			moved, err := h.Update(live, next, got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, want) || !slices.Equal(moved, wantMoved) {
+				t.Fatalf("from %v to %v: update moved %v, want %v", live, next, moved, wantMoved)
+			}
+			live, table = next, want
+		}
+	})
+}

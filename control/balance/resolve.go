@@ -25,25 +25,14 @@ func (h *Home) Resolve(live []float64, dst []int32) error {
 		return fmt.Errorf("resolve %d fractions into %d slots: pass slices for the table's %d backends and %d slots",
 			len(live), len(dst), len(h.hashes), len(h.slots))
 	}
-	r := resolution{home: h, limits: make([]uint64, len(live))}
-	full, down := 0, 0
-	for i, f := range live {
-		if !(f >= 0 && f <= 1) { // not a number fails as well
-			return fmt.Errorf("resolve slots: live fraction %v of backend %d is outside [0, 1]: clamp it", f, i)
-		}
-		// Rounding up leaves a tiny fraction above 0, so that its backend can be the last resort.
-		r.limits[i] = uint64(math.Ceil(f * whole))
-		switch r.limits[i] {
-		case whole:
-			full++
-		case 0:
-			down++
-		}
+	r, err := h.newResolution(live)
+	if err != nil {
+		return err
 	}
 	switch len(live) {
-	case full:
+	case r.full:
 		copy(dst, h.slots)
-	case down:
+	case r.down:
 		for s := range dst {
 			dst[s] = nobody
 		}
@@ -58,11 +47,67 @@ func (h *Home) Resolve(live []float64, dst []int32) error {
 	return nil
 }
 
-// resolution is the state of one Resolve call.
+// Update turns owners, which Resolve or Update computed for the fractions was, into the owners for now, and returns the
+// slots whose owner changed, in order. Only slots are looked at whose home backend is below 1 before or after: where one
+// of many backends died or returned, that takes a fraction of Resolve's time.
+//
+// It returns an error as Resolve does, and leaves owners alone then.
+func (h *Home) Update(was, now []float64, owners []int32) ([]int32, error) {
+	if len(was) != len(h.hashes) || len(now) != len(h.hashes) || len(owners) != len(h.slots) {
+		return nil, fmt.Errorf("update from %d to %d fractions in %d slots: pass slices for the table's %d backends and %d slots",
+			len(was), len(now), len(owners), len(h.hashes), len(h.slots))
+	}
+	r, err := h.newResolution(now)
+	if err != nil {
+		return nil, err
+	}
+	stays := make([]bool, len(now)) // a whole backend owns its home slots
+	for i := range stays {
+		stays[i] = was[i] == 1 && now[i] == 1
+	}
+	var moved []int32
+	for s, b := range h.slots {
+		if stays[b] {
+			continue
+		}
+		switch {
+		case r.down == len(now):
+			b = nobody
+		case r.limits[b] != whole:
+			b = r.walk(s)
+		}
+		if owners[s] != b {
+			owners[s] = b
+			moved = append(moved, int32(s))
+		}
+	}
+	return moved, nil
+}
+
+// resolution is the state of one Resolve or Update call.
 type resolution struct {
-	home   *Home
-	limits []uint64 // per backend: it accepts acceptance hashes below; live fraction * whole
-	racers []racer  // the live backends in canonical order, filled by the first race
+	home       *Home
+	limits     []uint64 // per backend: it accepts acceptance hashes below; live fraction * whole
+	full, down int      // backends with the fractions 1 and 0
+	racers     []racer  // the live backends in canonical order, filled by the first race
+}
+
+func (h *Home) newResolution(live []float64) (*resolution, error) {
+	r := &resolution{home: h, limits: make([]uint64, len(live))}
+	for i, f := range live {
+		if !(f >= 0 && f <= 1) { // not a number fails as well
+			return nil, fmt.Errorf("resolve slots: live fraction %v of backend %d is outside [0, 1]: clamp it", f, i)
+		}
+		// Rounding up leaves a tiny fraction above 0, so that its backend can be the last resort.
+		r.limits[i] = uint64(math.Ceil(f * whole))
+		switch r.limits[i] {
+		case whole:
+			r.full++
+		case 0:
+			r.down++
+		}
+	}
+	return r, nil
 }
 
 // racer is a live backend in the rendezvous.

@@ -13,7 +13,7 @@ const (
 
 // rule says what a layer's packages may import besides the standard library and their own layer.
 type rule struct {
-	layers []string // the product's layers
+	layers []string // other layers
 	ebpf   bool     // cilium/ebpf
 	others bool     // other modules
 }
@@ -26,12 +26,20 @@ var rules = map[string]rule{
 	"control": {layers: []string{"bpf", "maps"}, others: true},
 	"testenv": {layers: []string{"bpf", "maps", "loader", "control"}, ebpf: true, others: true},
 	"cmd":     {layers: []string{"bpf", "maps", "loader", "control", "testenv"}, ebpf: true, others: true},
+
+	// Layers inside others. The model is the data path written once more in Go: it knows neither the program nor the kernel,
+	// and only what compares or measures may know it, never the product.
+	model:           {layers: []string{"maps"}},
+	"testenv/bench": {layers: []string{"bpf", model, "maps", "loader", "control", "testenv"}, ebpf: true, others: true},
 }
+
+const model = "bpf/model"
 
 // check returns one line per forbidden import.
 //
-// Tests obey the rule of their package, but may also use testenv, any other module, and, to fill maps for a packet test,
-// the maps layer. They make no exception for control: its tests run without a kernel.
+// Tests obey the rule of their package, but may also use testenv, any other module, and, to fill maps for a packet test
+// and foretell its outcome, the layers maps and bpf/model. They make no exception for control: its tests run without a
+// kernel.
 func check(packages []pkg) []string {
 	var faults []string
 	for _, p := range packages {
@@ -43,7 +51,7 @@ func check(packages []pkg) []string {
 		}
 		inTests := r
 		inTests.others = true
-		inTests.layers = slices.Concat(r.layers, []string{"testenv", "maps"})
+		inTests.layers = slices.Concat(r.layers, []string{"testenv", "maps", model})
 		faults = append(faults, r.faults(p.ImportPath, own, p.Imports)...)
 		faults = append(faults, inTests.faults(p.ImportPath+" (tests)", own, slices.Concat(p.TestImports, p.XTestImports))...)
 	}
@@ -72,12 +80,17 @@ func (r rule) allows(path, layer string) bool {
 	return true // the standard library has no dot in its first element
 }
 
-// layer returns the first folder of a package of the product, and "" for any other.
+// layer returns the first folder of a package of the product, the first two where they are a layer of their own, and ""
+// for any other package.
 func layer(path string) string {
 	rest, ok := strings.CutPrefix(path, module)
 	if !ok {
 		return ""
 	}
-	first, _, _ := strings.Cut(rest, "/")
-	return first
+	folders := strings.Split(rest, "/")
+	inner := strings.Join(folders[:min(len(folders), 2)], "/")
+	if _, ok := rules[inner]; ok {
+		return inner
+	}
+	return folders[0]
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"github.com/xlb-project/xlb/bpf"
+	"github.com/xlb-project/xlb/bpf/model"
+	"github.com/xlb-project/xlb/maps"
+)
+
+const (
+	million = 1_000_000
+	// unlimited flows: no two packets of a run are of one flow
+	unlimited = 1 << 32
+
+	backends     = 100 // of one service, where a case does not say otherwise
+	manyBackends = 10_000
+	manyServices = 10_000
+	fewBackends  = 2 // of each of many services
+)
+
+// testCase is one line of the result.
+type testCase struct {
+	name    string
+	traffic traffic
+
+	// The product: its state, the features that the state uses, and what has to become
+	// of every packet.
+	state    func() model.State
+	features maps.Features
+	verdict  model.Verdict
+	reason   bpf.Reason
+
+	// Instead of the product: a program of the wrapper that does one operation.
+	reference string
+	entries   uint64 // in its table
+}
+
+// cases returns all of them in the order of the table.
+func cases() []testCase {
+	tunnel4 := maps.Features{Tunnel4: true}
+	tunnel6 := maps.Features{IPv6: true, Tunnel6: true}
+	forward := func(name string, t traffic, s func() model.State, f maps.Features) testCase {
+		t.grows = !f.L2
+		return testCase{name: name, traffic: t, state: s, features: f, verdict: model.TX, reason: bpf.ReasonForwarded}
+	}
+	ipip, gue := serving(maps.TCP, maps.IPIP), serving(maps.TCP, maps.GUE)
+	return []testCase{
+		forward("tcp4/ipip/1", tcp4(1), ipip, tunnel4),
+		forward("tcp4/ipip/1M", tcp4(million), ipip, tunnel4),
+		forward("tcp4/ipip/10M", tcp4(10*million), ipip, tunnel4),
+		forward("tcp4/l2/1", tcp4(1), serving(maps.TCP, maps.L2), maps.Features{L2: true}),
+		forward("tcp4/gue/1", tcp4(1), gue, tunnel4),
+		forward("tcp4/gue/1M", tcp4(million), gue, tunnel4),
+		forward("tcp6/ipip/1M", tcp6(million), serving6, tunnel6),
+		forward("udp4/ipip/1M", udp4(million), serving(maps.UDP, maps.IPIP), tunnel4),
+		forward("quic/gue/1M", quic4(million), servingQUIC, maps.Features{Tunnel4: true, QUIC: true}),
+		forward("new-flow/ipip", syn4(unlimited), ipip, tunnel4),
+		{
+			name: "pass/not-ours-v4", traffic: elsewhere(tcp4(1)), state: ipip, features: tunnel4,
+			verdict: model.Pass, reason: bpf.ReasonNotOurs,
+		},
+		{
+			name: "pass/not-ours-v6", traffic: elsewhere(tcp6(1)), state: serving6, features: tunnel6,
+			verdict: model.Pass, reason: bpf.ReasonNotOurs,
+		},
+		{
+			name: "pass/arp", traffic: arp(), state: ipip, features: tunnel4,
+			verdict: model.Pass, reason: bpf.ReasonNotIp,
+		},
+		{
+			name: "drop/denied-source", traffic: tcp4(million), state: denying, features: maps.Features{Tunnel4: true, NodeRules: true},
+			verdict: model.Drop, reason: bpf.ReasonDeniedByNode,
+		},
+		forward("services/10k", toManyVIPs(tcp4(million)), servingMany, tunnel4),
+		forward("backends/10k", tcp4(million), servingByMany, tunnel4),
+		{name: "ref/lru-hash/1", traffic: tcp4(1), reference: WrapperProgRefLruHash, entries: million},
+		{name: "ref/lru-hash/1M", traffic: tcp4(million), reference: WrapperProgRefLruHash, entries: million},
+		{name: "ref/hash/1M", traffic: tcp4(million), reference: WrapperProgRefHash, entries: million},
+		{name: "ref/array/1", traffic: tcp4(1), reference: WrapperProgRefArray, entries: 1},
+	}
+}
