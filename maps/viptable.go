@@ -130,7 +130,10 @@ next:
 
 // displacedRow is the row computation of probe_vip in bpf/lib/service.h.
 func displacedRow(hash uint64, displacement uint32, mask uint64) uint64 {
-	return (hash + uint64(displacement)*(hash>>32|1)) & mask
+	if displacement == 0 {
+		return hash & mask
+	}
+	return (hash ^ uint64(displacement)) * vipMultiplierHigh >> 32 & mask
 }
 
 // addLengths lists the prefix lengths that have to be tried, longest first.

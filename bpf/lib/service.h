@@ -29,7 +29,7 @@ static __always_inline const struct vip *probe_vip(__u64 table, __u64 hash, __u3
 	*row = first + (hash & mask);
 	vip = bpf_map_lookup_elem(&vips, row);
 	if (vip && vip->displacement) {
-		*row = first + ((hash + vip->displacement * ((hash >> 32) | 1)) & mask);
+		*row = first + ((hash ^ vip->displacement) * VIP_MULTIPLIER_HIGH >> 32 & mask);
 		vip = bpf_map_lookup_elem(&vips, row);
 	}
 	return vip;
