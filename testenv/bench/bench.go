@@ -59,11 +59,7 @@ func (b *bench) compare(s *model.State) error {
 	for range checkedPackets {
 		// of two packets the second one shows that the wrapper undoes what became of the first
 		const packets = 2
-		_, in, err := b.control.run(b.traffic.frame, packets)
-		if err != nil {
-			return err
-		}
-		verdict, out, err := b.measured.run(b.traffic.frame, packets)
+		in, verdict, out, err := b.inStep(packets)
 		if err != nil {
 			return err
 		}
@@ -77,6 +73,33 @@ func (b *bench) compare(s *model.State) error {
 		}
 	}
 	return b.settle()
+}
+
+// inStep runs the next packets through control and product, at least so many, and
+// returns the last one as it went in and as it came out. A signal makes a test run
+// start again with the wrapper a turn further, and the other has to catch up.
+func (b *bench) inStep(packets uint32) (in []byte, verdict uint32, out []byte, err error) {
+	for {
+		behind, err := b.measured.counter(WrapperVarTurn)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		ahead, err := b.control.counter(WrapperVarTurn)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		switch {
+		case in != nil && out != nil && ahead == behind:
+			return in, verdict, out, nil
+		case ahead <= behind:
+			_, in, err = b.control.run(b.traffic.frame, max(behind-ahead, packets))
+		default:
+			verdict, out, err = b.measured.run(b.traffic.frame, ahead-behind)
+		}
+		if err != nil {
+			return nil, 0, nil, err
+		}
+	}
 }
 
 // settle returns an error unless all packets so far went the case's way.
