@@ -1,0 +1,71 @@
+package main
+
+// lookup is what goes wrong while the VIP and its service are sought: sections 3 and 9 of docs/DATAPATH.md.
+var lookup = []mutation{
+	{"vip: the displacement is added unspread", "lib/service.h",
+		`vip->displacement * ((hash >> 32) | 1)`,
+		`vip->displacement`},
+	{"vip: an IPv4 address finds an IPv6 VIP that ends in it", "lib/service.h",
+		`vip->addr[3] == addr && vip->family == 4 && vip->length == length`,
+		`vip->addr[3] == addr && vip->length == length`},
+	{"vip: an address finds a prefix that begins with it", "lib/service.h",
+		`vip->family == 4 && vip->length == length)`,
+		`vip->family == 4)`},
+	{"vip: 96 bits of an IPv6 VIP are compared", "lib/service.h",
+		`vip->addr[3] == addr[3] && vip->family == 6`,
+		`vip->family == 6`},
+	{"vip: prefixes are one bit short", "lib/service.h",
+		`bpf_htonl(~0U << ((from + 32 - length) & 31))`,
+		`bpf_htonl(~0U << ((from + 33 - length) & 31))`},
+	{"vip: prefix masks are in the wrong byte order", "lib/service.h",
+		`bpf_htonl(~0U << ((from + 32 - length) & 31))`,
+		`~0U << ((from + 32 - length) & 31)`},
+	{"vip: a prefix that ends between two words reaches over the second", "lib/service.h",
+		`if (length <= from)`,
+		`if (length < from)`},
+	{"vip: the shortest prefix wins", "lib/service.h",
+		`__u8 length = state.lengths[half].v4[i];
+
+		if (!length)
+			break;`,
+		`__u8 length = state.lengths[half].v4[PREFIX_LENGTHS - 1 - i];
+
+		if (!length)
+			continue;`},
+	{"vip: a prefix wins over a whole address", "lib/service.h",
+		`return vip || !use_prefixes ? vip : vip_at(lookup_prefix4(addr));`,
+		`const struct vip *other = vip_at(lookup_prefix4(addr));
+
+	return other ? other : vip;`},
+	{"vip: prefix lengths are always the first half's", "lib/service.h",
+		`__noinline __u32 lookup_prefix4(__be32 addr)
+{
+	__u64 table = state.vip_table;
+	__u32 half = (__u32)table != 0, row;`,
+		`__noinline __u32 lookup_prefix4(__be32 addr)
+{
+	__u64 table = state.vip_table;
+	__u32 half = 0, row;`},
+
+	{"service: a port's protocol is not compared", "lib/service.h",
+		`port->port == dest_port(p) && port->proto == p->proto`,
+		`port->port == dest_port(p)`},
+	{"service: a range does not hold its first port", "lib/service.h",
+		`if (range && range->first <= port) {`,
+		`if (range && range->first < port) {`},
+	{"service: a range does not hold its last port", "lib/service.h",
+		`port <= range->last`,
+		`port < range->last`},
+	{"service: the search for a range forgets one of an odd number", "lib/service.h",
+		`count -= half;`,
+		`count = half;`},
+	{"service: the search for a range ends a step early", "lib/types.h",
+		`#define RANGE_STEPS 12`,
+		`#define RANGE_STEPS 11`},
+	{"service: UDP's ranges are sought among TCP's", "lib/service.h",
+		`find_range(vip->ranges + vip->tcp_ranges, vip->udp_ranges, port)`,
+		`find_range(vip->ranges, vip->udp_ranges, port)`},
+	{"service: ranges are compared in the wrong byte order", "lib/service.h",
+		`port = bpf_ntohs(dest_port(p)), service`,
+		`port = dest_port(p), service`},
+}
