@@ -21,7 +21,7 @@ var departure = []mutation{
 		`#define QUOTE4 528`},
 	{"answer: the padding is quoted", "lib/toobig.h",
 		`__u32 quote = len < QUOTE6 ? len : QUOTE6;`,
-		`__u32 quote = frame_len - l3 < QUOTE6 ? frame_len - l3 : QUOTE6;`},
+		`__u32 quote = len && frame_len - l3 < QUOTE6 ? frame_len - l3 : QUOTE6;`},
 	{"answer: the MTU that IPv4 is told has no room for the tunnel", "lib/toobig.h",
 		`answer_too_big4(p->ctx, p->l3, p->len, p->frame_len, mtu - overhead)`,
 		`answer_too_big4(p->ctx, p->l3, p->len, p->frame_len, mtu)`},

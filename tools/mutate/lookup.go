@@ -2,9 +2,9 @@ package main
 
 // lookup is what goes wrong while the VIP and its service are sought: sections 3 and 9 of docs/DATAPATH.md.
 var lookup = []mutation{
-	{"vip: the displacement is added unspread", "lib/service.h",
-		`vip->displacement * ((hash >> 32) | 1)`,
-		`vip->displacement`},
+	{"vip: the displacement is added, not mixed in", "lib/service.h",
+		`(hash ^ vip->displacement) * VIP_MULTIPLIER_HIGH`,
+		`(hash + vip->displacement) * VIP_MULTIPLIER_HIGH`},
 	{"vip: an IPv4 address finds an IPv6 VIP that ends in it", "lib/service.h",
 		`vip->addr[3] == addr && vip->family == 4 && vip->length == length`,
 		`vip->addr[3] == addr && vip->length == length`},

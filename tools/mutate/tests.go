@@ -51,6 +51,7 @@ var stageTests = map[string]string{
 	"service":    "Listener|Range",
 	"size":       "TooBig|Told|MTU",
 	"slot":       "Slot|Affinity",
+	"tracking":   "Flow",
 	"ttl":        "TTL|Hop",
 	"vip":        "Listener|VIP",
 }
