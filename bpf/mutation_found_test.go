@@ -166,3 +166,64 @@ func TestEveryCPUCountsInRowsOfItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// In a small table one ID of all rotations lies side by side.
+func TestServerIDOfOneRotationIsNotAnothers(t *testing.T) {
+	p := newPath(t)
+	p.serve(viaL2())
+	lengths := maps.ServerIDLengths{1, 1, 1, 1, 1, 1, 1}
+	for rotation := range maps.BackendID(7) {
+		b := viaL2()
+		b.Up = true
+		p.must(p.tables.SetBackend(10+rotation, b))
+	}
+	for id := range byte(28) {
+		unknown := id % 7
+		var ids []maps.ServerID
+		for rotation := range uint8(7) {
+			if rotation != unknown {
+				ids = append(ids, maps.ServerID{Rotation: rotation, ID: []byte{id}, Backend: 10 + maps.BackendID(rotation)})
+			}
+		}
+		p.must(p.tables.SetServerIDs(0, lengths, ids))
+		p.must(p.tables.SetService(0, maps.Service{QUIC: lengths}))
+		for rotation := range uint8(7) {
+			want := 10 + maps.BackendID(rotation)
+			if rotation == unknown {
+				want = 1 // by the flow hash
+			}
+			before := p.tables.BackendCounter(want).Packets
+			p.verdict(quicFrame(t, 0x40, rotation<<5, id))
+			if p.tables.BackendCounter(want).Packets != before+1 {
+				t.Errorf("server ID %d of rotation %d does not lead to backend %d", id, rotation, want)
+			}
+		}
+	}
+}
+
+// What follows a connection ID may look like the rest of a server ID.
+func TestServerIDEndsWithTheConnectionID(t *testing.T) {
+	p := newPath(t)
+	p.serve(viaL2())
+	lengths := maps.ServerIDLengths{2}
+	b := viaL2()
+	b.Up = true
+	p.must(p.tables.SetBackend(2, b))
+	p.must(p.tables.SetServerIDs(0, lengths, []maps.ServerID{{ID: []byte{5, 6}, Backend: 2}}))
+	p.must(p.tables.SetService(0, maps.Service{QUIC: lengths}))
+	for length, want := range map[byte]maps.BackendID{2: 1, 3: 2} {
+		before := p.tables.BackendCounter(want).Packets
+		p.verdict(quicFrame(t, 0xe0, 0, 0, 0, 1, length, 0, 5, 6)) // Handshake of version 1
+		if p.tables.BackendCounter(want).Packets != before+1 {
+			t.Errorf("a connection ID of %d bytes does not lead to backend %d", length, want)
+		}
+	}
+}
+
+// quicFrame is a datagram to dns with a payload.
+func quicFrame(t *testing.T, payload ...byte) []byte {
+	t.Helper()
+	frame := udpFrame(t, dns, len(payload))
+	copy(frame[14+20+8:], payload)
+	return frame
+}
