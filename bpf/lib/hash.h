@@ -42,10 +42,10 @@ static __always_inline __u64 hash_flow(const struct pkt *p, const struct service
 	return mix64(sum);
 }
 
-/* The flow hash whatever the service's affinity: the name of a flow in its record. */
-static __always_inline __u64 hash_tuple(const struct pkt *p)
+/* The keyed sum over addresses, protocol and one more word, from a start that sets uses apart. */
+static __always_inline __u64 hash_packet(const struct pkt *p, __u64 start, __u32 word)
 {
-	__u64 sum = hash_keys[0] + hash_keys[3] * p->ports + hash_keys[4] * p->proto;
+	__u64 sum = start + hash_keys[3] * word + hash_keys[4] * p->proto;
 
 	if (use_ipv6 && p->v6) {
 		for (int i = 0; i < ADDR_WORDS; i++)
@@ -56,18 +56,16 @@ static __always_inline __u64 hash_tuple(const struct pkt *p)
 	return mix64(sum);
 }
 
+/* The flow hash whatever the service's affinity: the name of a flow in its record. */
+static __always_inline __u64 hash_tuple(const struct pkt *p)
+{
+	return hash_packet(p, hash_keys[0], p->ports);
+}
+
 /* Two independent hashes of a fragmented packet: where it is recorded, and its tag. */
 static __always_inline __u64 hash_fragment(const struct pkt *p)
 {
-	__u64 sum = hash_keys[4] + hash_keys[3] * p->ident + hash_keys[4] * p->proto;
-
-	if (use_ipv6 && p->v6) {
-		for (int i = 0; i < ADDR_WORDS; i++)
-			sum += hash_keys[5 + i] * p->src[i] + hash_keys[9 + i] * p->dst[i];
-	} else {
-		sum += hash_keys[1] * p->src[3] + hash_keys[2] * p->dst[3];
-	}
-	return mix64(sum);
+	return hash_packet(p, hash_keys[4], p->ident);
 }
 
 static __always_inline __u64 tag_fragment(const struct pkt *p)
