@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -232,9 +231,6 @@ func (e *Engine) logChange(b *backend, what string, was, is verdict) {
 	e.Log.Log(context.Background(), level, what+" is "+state, "service", b.service.cfg.Name, "backend", b.cfg.Name, "reason", is.reason)
 }
 
-// errEnded answers requests after Run has returned.
-var errEnded = errors.New("xlb is shutting down")
-
 // do runs f in the engine's goroutine.
 func (e *Engine) do(ctx context.Context, f func()) error {
 	done := make(chan struct{})
@@ -243,7 +239,7 @@ func (e *Engine) do(ctx context.Context, f func()) error {
 		<-done
 		return nil
 	case <-e.ended:
-		return errEnded
+		return ErrEnded
 	case <-ctx.Done():
 		return ctx.Err()
 	}

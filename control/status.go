@@ -11,10 +11,24 @@ import (
 // Status is a node's state as `xlb status -o json` prints it. Fields are added,
 // never renamed.
 type Status struct {
-	Serving    bool               `json:"serving"` // VIPs are forwarded; false until the first verdict on every backend
+	Serving    bool               `json:"serving"`            // VIPs are forwarded; false until the first verdict on every backend
+	Instance   string             `json:"instance,omitempty"` // names what this daemon owns
+	Revision   uint64             `json:"revision"`           // of the effective configuration
+	File       string             `json:"file,omitempty"`     // that the daemon was started with
+	Drift      int                `json:"drift"`              // objects that were changed at run time and differ from the file
+	Started    time.Time          `json:"started"`            // the daemon
+	Adopted    bool               `json:"adopted"`            // it took over what a former one left running
+	Flows      FlowsStatus        `json:"flows"`
 	Interfaces []InterfaceStatus  `json:"interfaces"`
 	Services   []ServiceStatus    `json:"services"`
 	Reasons    map[string]Traffic `json:"reasons"` // per reason, see docs/counters.md; those that occurred
+}
+
+// FlowsStatus is what the flow table holds, as last swept.
+type FlowsStatus struct {
+	Recorded    int `json:"recorded"`
+	Capacity    int `json:"capacity"`
+	Transitions int `json:"transitions"` // slots in transition
 }
 
 // InterfaceStatus is an interface that xlb is attached to.
@@ -33,13 +47,17 @@ type Traffic struct {
 
 // ServiceStatus is a service and the sum of its backends.
 type ServiceStatus struct {
-	Name     string          `json:"name"`
-	Address  string          `json:"address"` // VIP, ports and protocols, as people write them
-	Forward  string          `json:"forward"`
-	Up       int             `json:"up"`    // backends that take new connections
-	Slots    int             `json:"slots"` // size of the slot table
-	Traffic  Traffic         `json:"traffic"`
-	Backends []BackendStatus `json:"backends"`
+	Name     string `json:"name"`
+	Address  string `json:"address"` // VIP, ports and protocols, as people write them
+	Forward  string `json:"forward"`
+	Up       int    `json:"up"`                 // backends that take new connections
+	Slots    int    `json:"slots"`              // size of the slot table
+	Tracking string `json:"tracking,omitempty"` // change, always or never
+	Panic    bool   `json:"panic"`              // too few backends are healthy, so all are used
+
+	TransitionSlots int             `json:"transitionSlots"` // slots whose former owner still has flows
+	Traffic         Traffic         `json:"traffic"`
+	Backends        []BackendStatus `json:"backends"`
 }
 
 // States of a backend.
@@ -59,9 +77,23 @@ type BackendStatus struct {
 	Reason  string    `json:"reason"` // what the last probe or the routing table says
 	Since   time.Time `json:"since"`  // of State
 	NextHop string    `json:"nextHop"`
-	Slots   int       `json:"slots"` // slots it owns
-	Traffic Traffic   `json:"traffic"`
-	Check   *Probe    `json:"check,omitempty"`
+	Slots   int       `json:"slots"`           // slots it owns
+	Admin   string    `json:"admin,omitempty"` // draining, drained or disabled
+	Live    float64   `json:"live"`            // share of its slots that it takes, 0 to 1
+	Flows   int       `json:"flows"`           // recorded flows that it has, as last swept
+	Drain   *Drain    `json:"drain,omitempty"`
+
+	TransitionSlots int     `json:"transitionSlots"` // slots of others whose former flows it still has
+	Traffic         Traffic `json:"traffic"`
+	Check           *Probe  `json:"check,omitempty"`
+}
+
+// Drain is how far a drain has come.
+type Drain struct {
+	Since    time.Time  `json:"since"`
+	Deadline *time.Time `json:"deadline,omitempty"` // it is out then, whatever flows are left
+	Flows    int        `json:"flows"`              // recorded ones that are left
+	Actor    string     `json:"actor,omitempty"`
 }
 
 // Probe is a backend's latest health check.
