@@ -57,7 +57,10 @@ type Flow struct {
 	Backend BackendID
 	State   FlowState
 	Age     time.Duration // since its last packet, in whole seconds
-	tag     uint64        // the highest bits of its hash
+
+	// Hash is what the record knows of the flow's tuple hash: the highest 28 bits,
+	// and as many of the lowest as number the buckets. Those in between are 0.
+	Hash uint64
 }
 
 // Fields of a record, as in bpf/lib/types.h.
@@ -73,15 +76,16 @@ const (
 // Slots returns the slots of a table of the given size that the flow may be in:
 // mostly one, two where the record's bits leave it open.
 func (f Flow) Slots(size int) (first, last int) {
-	return SlotOf(f.tag<<flowTagShift, size), SlotOf(f.tag<<flowTagShift|(1<<flowTagShift-1), size)
+	const unknown = 1<<flowTagShift - 1
+	return SlotOf(f.Hash&^unknown, size), SlotOf(f.Hash|unknown, size)
 }
 
 // Flows goes through the recorded flows. Packets go on changing them meanwhile.
 func (t *Tables) Flows() iter.Seq[Flow] {
 	return func(yield func(Flow) bool) {
-		tick := atomic.LoadUint64(&t.state.rows[0].Tick)
-		for i := range t.flowWords() {
-			if f, ok := flowOf(atomic.LoadUint64(&t.flowWords()[i]), tick); ok && !yield(f) {
+		tick, words := atomic.LoadUint64(&t.state.rows[0].Tick), t.flowWords()
+		for i := range words {
+			if f, ok := flowOf(i, atomic.LoadUint64(&words[i]), tick); ok && !yield(f) {
 				return
 			}
 		}
@@ -93,7 +97,7 @@ func (t *Tables) ForgetFlows(match func(Flow) bool) int {
 	tick, words, n := atomic.LoadUint64(&t.state.rows[0].Tick), t.flowWords(), 0
 	for i := range words {
 		word := atomic.LoadUint64(&words[i])
-		if f, ok := flowOf(word, tick); ok && match(f) && atomic.CompareAndSwapUint64(&words[i], word, 0) {
+		if f, ok := flowOf(i, word, tick); ok && match(f) && atomic.CompareAndSwapUint64(&words[i], word, 0) {
 			n++
 		}
 	}
@@ -104,7 +108,8 @@ func (t *Tables) ForgetFlows(match func(Flow) bool) int {
 // about every second; while nobody does, records do not age.
 func (t *Tables) SetTick(seconds uint64) { atomic.StoreUint64(&t.state.rows[0].Tick, seconds) }
 
-func flowOf(word, tick uint64) (Flow, bool) {
+// flowOf reads the record in a place of the table.
+func flowOf(place int, word, tick uint64) (Flow, bool) {
 	state := FlowState(word >> flowStateShift & flowStateMask)
 	if state == 0 {
 		return Flow{}, false
@@ -113,7 +118,7 @@ func flowOf(word, tick uint64) (Flow, bool) {
 		Backend: BackendID(word & flowBackendMask),
 		State:   state,
 		Age:     time.Duration((tick-word>>flowTickShift)&flowTickMask) * time.Second,
-		tag:     word >> flowTagShift,
+		Hash:    word>>flowTagShift<<flowTagShift | uint64(place/bucketFlows),
 	}, true
 }
 
