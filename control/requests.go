@@ -87,3 +87,6 @@ func (e *Engine) Disable(_ context.Context, edit Edit, service, backend string, 
 func (e *Engine) Events(_ context.Context, since uint64) (<-chan Event, error) {
 	return nil, errNotYet
 }
+
+// LastEvent returns the number of the latest event, 0 before the first.
+func (e *Engine) LastEvent(context.Context) (uint64, error) { return 0, errNotYet }
