@@ -18,18 +18,22 @@ import (
 const (
 	DefaultXDPMode       = Native
 	DefaultMetricsListen = "127.0.0.1:9480"
-	DefaultAPISocket     = "/run/xlb/xlb.sock"
+	DefaultInstance      = "default"
+	DefaultStateDir      = "/var/lib/xlb"
+	DefaultAPISocket     = "/run/xlb/xlb.sock" // of the default instance; of another /run/xlb/INSTANCE.sock
+	DefaultAPIGroup      = "xlb"
+	DefaultAPIRead       = ReadGroup
+	DefaultDeadDaemon    = Keep
+	DefaultFlowIdle      = 15 * time.Minute
+	DefaultFlowLearn     = 30 * time.Second
+	DefaultMaxTransition = time.Hour
 	DefaultHashKey       = "xlb default key!" // its 16 bytes; hash_key writes them in hexadecimal
 	DefaultGUEPort       = 6080
 	DefaultEcho          = EchoReply
 	DefaultTooBigRate    = 1000
 	DefaultProtocol      = TCP
 	DefaultWeight        = 100
-	DefaultPath          = "/"
-	DefaultInterval      = 2 * time.Second
-	DefaultTimeout       = time.Second
-	DefaultRise          = 2
-	DefaultFall          = 3
+	DefaultTracking      = TrackChange
 	DefaultServices      = 1024
 	DefaultListeners     = 16384
 	DefaultBackends      = 16384
@@ -38,6 +42,7 @@ const (
 	DefaultSources       = 65536
 	DefaultFragments     = 65536
 	DefaultServerIDs     = 16384
+	DefaultFlows         = 1048576
 )
 
 // Bounds of what may be written.
@@ -58,6 +63,7 @@ const (
 	MaxSources    = 16777216
 	MaxFragments  = 16777216
 	MaxServerIDs  = 1048576
+	MaxFlows      = 67108864
 	MaxTable      = 16777259 // slots of one service: the largest table that balance builds
 )
 
@@ -86,6 +92,32 @@ const (
 // String returns the treatment as a file writes it.
 func (e Echo) String() string { return string(e) }
 
+// Readers says who may read from the API; who may write, the group decides.
+type Readers string
+
+// The readers of the API: root and the group, or everybody on the machine.
+const (
+	ReadGroup Readers = "group"
+	ReadAll   Readers = "all"
+)
+
+// String returns the readers as a file writes them.
+func (r Readers) String() string { return string(r) }
+
+// DeadAction says what the data path does while no daemon runs.
+type DeadAction string
+
+// The actions: goes on with its last tables; after a silence, passes packets to
+// the kernel or drops them.
+const (
+	Keep      DeadAction = "keep"
+	PassAfter DeadAction = "pass-after"
+	DropAfter DeadAction = "drop-after"
+)
+
+// String returns the action as a file writes it.
+func (a DeadAction) String() string { return string(a) }
+
 // MAC is an Ethernet address. The zero MAC is none.
 type MAC [6]byte
 
@@ -95,11 +127,16 @@ func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 // Config is the whole configuration of a node.
 type Config struct {
 	File           string // name of the file, for errors
+	Instance       string // names all that one daemon owns
+	StateDir       string // absolute path; the instance has a directory in it
 	Interfaces     []Interface
 	XDPMode        XDPMode
 	HashKey        [16]byte // key of the flow hash, the same on all nodes
 	Metrics        Metrics
 	API            API
+	DeadDaemon     DeadDaemon
+	Health         HealthSettings
+	Flows          Flows
 	Source         Source
 	GUE            GUESettings
 	ICMP           ICMP
@@ -122,9 +159,29 @@ type Metrics struct {
 	Listen netip.AddrPort // invalid: nowhere
 }
 
-// API says where the daemon answers the command line.
+// API says where the daemon answers the command line, and whom.
 type API struct {
 	Socket string // absolute path of a unix socket
+	Group  string // its members may write, as root may
+	Read   Readers
+}
+
+// DeadDaemon says what the data path does while no daemon runs.
+type DeadDaemon struct {
+	Action DeadAction
+	After  time.Duration // silence before PassAfter and DropAfter; 0 with Keep
+}
+
+// HealthSettings are the node's settings of health checks.
+type HealthSettings struct {
+	AllowExec bool // checks may run programs, as the daemon's user
+}
+
+// Flows are the times of flow records.
+type Flows struct {
+	Idle          time.Duration // a record unseen for so long has ended
+	Learn         time.Duration // how long UDP flows of a slot in transition count as older than it
+	MaxTransition time.Duration // a transition ends then, even if records still need it
 }
 
 // Source holds the outer source addresses of tunnels, one for each outer family.
@@ -158,6 +215,7 @@ type Limits struct {
 	Sources   int // sources whose new connections are counted
 	Fragments int // packets whose fragments are followed at one time
 	ServerIDs int // QUIC server IDs, for each config rotation
+	Flows     int // connections recorded at one time
 }
 
 // ErrorAt is an error at a place of the file, for problems that only the

@@ -51,27 +51,33 @@ func parse(t *testing.T, text string) *Config {
 func TestMinimalFileGetsAllDefaults(t *testing.T) {
 	want := &Config{
 		File:       "xlb.yaml",
+		Instance:   "default",
+		StateDir:   "/var/lib/xlb",
+		DeadDaemon: DeadDaemon{Action: Keep},
+		Flows:      Flows{15 * time.Minute, 30 * time.Second, time.Hour},
 		Interfaces: []Interface{{"eth0", Position{1, 14}}},
 		XDPMode:    Native,
 		HashKey:    [16]byte{0x78, 0x6c, 0x62, 0x20, 0x64, 0x65, 0x66, 0x61, 0x75, 0x6c, 0x74, 0x20, 0x6b, 0x65, 0x79, 0x21},
 		Metrics:    Metrics{netip.MustParseAddrPort("127.0.0.1:9480")},
-		API:        API{"/run/xlb/xlb.sock"},
+		API:        API{"/run/xlb/xlb.sock", "xlb", ReadGroup},
 		GUE:        GUESettings{Port: 6080, IPv6Checksum: true},
 		ICMP:       ICMP{Echo: EchoReply, TooBigRate: 1000},
 		Limits: Limits{Services: 1024, Listeners: 16384, Backends: 16384, Slots: 8388608,
-			Rules: 65536, Sources: 65536, Fragments: 65536, ServerIDs: 16384},
+			Rules: 65536, Sources: 65536, Fragments: 65536, ServerIDs: 16384, Flows: 1048576},
 		Services: []Service{{
 			Name:      "web",
 			VIP:       prefix("192.0.2.10"),
 			Ports:     []PortRange{{80, 80}},
 			Protocols: []Protocol{TCP},
 			Forward:   IPIP,
+			Tracking:  TrackChange,
 			Health: &Health{
 				HTTP:     &HTTPCheck{Path: "/healthz", Port: 80, Host: "192.0.2.10"},
-				Interval: 2 * time.Second,
-				Timeout:  time.Second,
-				Rise:     2,
-				Fall:     3,
+				Target:   TargetVIP,
+				Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond,
+				Timeout: time.Second,
+				Rise:    2,
+				Fall:    3,
 			},
 			Backends: []Backend{
 				{Name: "10.1.0.1", Address: addr("10.1.0.1"), Weight: 100, At: Position{9, 16}},
@@ -126,11 +132,15 @@ services:
 `)
 	want := &Config{
 		File:       "xlb.yaml",
+		Instance:   "default",
+		StateDir:   "/var/lib/xlb",
+		DeadDaemon: DeadDaemon{Action: Keep},
+		Flows:      Flows{15 * time.Minute, 30 * time.Second, time.Hour},
 		Interfaces: []Interface{{"eth0", Position{3, 5}}, {"bond0.12", Position{4, 5}}},
 		XDPMode:    Generic,
 		HashKey:    [16]byte{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55},
 		Metrics:    Metrics{netip.MustParseAddrPort("[::1]:9000")},
-		API:        API{"/tmp/xlb.sock"},
+		API:        API{"/tmp/xlb.sock", "xlb", ReadGroup},
 		Source: Source{IPv4: addr("10.0.0.1"), IPv6: addr("2001:db8::1"),
 			IPIPv4: prefix("172.31.0.0/16"), IPIPv6: prefix("100::/96")},
 		GUE:            GUESettings{Port: 5555},
@@ -139,7 +149,7 @@ services:
 		VerifyChecksum: true,
 		Deny:           []netip.Prefix{prefix("198.51.100.0/24"), prefix("2001:db8:bad::/48"), prefix("203.0.113.7/32")},
 		GatewayMAC:     MAC{2, 0, 0, 0, 0, 1},
-		Limits:         Limits{Services: 2, Listeners: 5, Backends: 3, Slots: 200, Rules: 6, Sources: 7, Fragments: 8, ServerIDs: 2},
+		Limits:         Limits{Services: 2, Listeners: 5, Backends: 3, Slots: 200, Rules: 6, Sources: 7, Fragments: 8, ServerIDs: 2, Flows: 1048576},
 		Services: []Service{{
 			Name:      "dns_1.a-b",
 			VIP:       prefix("2001:db8:1::/64"),
@@ -147,6 +157,7 @@ services:
 			Protocols: []Protocol{UDP, TCP},
 			Forward:   GUE,
 			GUEPort:   6081,
+			Tracking:  TrackChange,
 			Slots:     101,
 			Affinity:  Affinity{BySource: true, Bits: 48},
 			Filter: &Filter{
@@ -159,11 +170,12 @@ services:
 			MSS:            1400,
 			QUIC:           [Rotations]uint8{0: 2, 6: 2},
 			Health: &Health{
-				HTTP:     &HTTPCheck{"/a?b=c", 8080, "example.org:8080", []int{200, 404}},
-				Interval: 200 * time.Millisecond,
-				Timeout:  100 * time.Millisecond,
-				Rise:     100,
-				Fall:     1,
+				HTTP:     &HTTPCheck{Path: "/a?b=c", Port: 8080, Host: "example.org:8080", Status: []int{200, 404}},
+				Target:   TargetVIP,
+				Interval: 200 * time.Millisecond, FastInterval: 50 * time.Millisecond,
+				Timeout: 100 * time.Millisecond,
+				Rise:    100,
+				Fall:    1,
 			},
 			Backends: []Backend{{"first", addr("10.1.0.1"), 1000, []byte{10, 11}, MAC{2, 0, 0, 0, 0, 10}, Position{25, 9}}},
 			At:       Position{18, 5},
@@ -180,11 +192,11 @@ func TestHealthDefaultsFollowTheService(t *testing.T) {
 		want   *Health
 	}{
 		"absent": {"", nil},
-		"tcp":    {"tcp: {}", &Health{TCP: &TCPCheck{80}, Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}},
+		"tcp":    {"tcp: {}", &Health{TCP: &TCPCheck{80}, Target: TargetVIP, Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond, Timeout: time.Second, Rise: 2, Fall: 3}},
 		"short interval": {"tcp: {port: 81}, interval: 500ms",
-			&Health{TCP: &TCPCheck{81}, Interval: 500 * time.Millisecond, Timeout: time.Second, Rise: 2, Fall: 3}},
+			&Health{TCP: &TCPCheck{81}, Target: TargetVIP, Interval: 500 * time.Millisecond, FastInterval: 125 * time.Millisecond, Timeout: time.Second, Rise: 2, Fall: 3}},
 		"one status": {"http: {status: 204}",
-			&Health{HTTP: &HTTPCheck{"/", 80, "192.0.2.1", []int{204}}, Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3}},
+			&Health{HTTP: &HTTPCheck{Path: "/", Port: 80, Host: "192.0.2.1", Status: []int{204}}, Target: TargetVIP, Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond, Timeout: time.Second, Rise: 2, Fall: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			health := tc.health

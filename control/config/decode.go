@@ -12,15 +12,19 @@ import (
 func decode(p *problems, doc *yaml.Node, dir string) *Config {
 	d := &decoder{problems: p, lists: lists{dir: dir}}
 	c := &Config{
-		File:     p.file,
-		XDPMode:  DefaultXDPMode,
-		HashKey:  defaultHashKey(),
-		Metrics:  Metrics{netip.MustParseAddrPort(DefaultMetricsListen)},
-		API:      API{DefaultAPISocket},
-		GUE:      GUESettings{Port: DefaultGUEPort, IPv6Checksum: true},
-		ICMP:     ICMP{DefaultEcho, DefaultTooBigRate},
-		Limits:   defaultLimits(),
-		Services: []Service{},
+		File:       p.file,
+		XDPMode:    DefaultXDPMode,
+		HashKey:    defaultHashKey(),
+		Metrics:    Metrics{netip.MustParseAddrPort(DefaultMetricsListen)},
+		API:        API{DefaultAPISocket, DefaultAPIGroup, DefaultAPIRead},
+		Instance:   DefaultInstance,
+		StateDir:   DefaultStateDir,
+		DeadDaemon: DeadDaemon{Action: DefaultDeadDaemon},
+		Flows:      Flows{DefaultFlowIdle, DefaultFlowLearn, DefaultMaxTransition},
+		GUE:        GUESettings{Port: DefaultGUEPort, IPv6Checksum: true},
+		ICMP:       ICMP{DefaultEcho, DefaultTooBigRate},
+		Limits:     defaultLimits(),
+		Services:   []Service{},
 	}
 	var deny prefixes
 	var last func()
@@ -61,6 +65,7 @@ func defaultLimits() Limits {
 		Sources:   DefaultSources,
 		Fragments: DefaultFragments,
 		ServerIDs: DefaultServerIDs,
+		Flows:     DefaultFlows,
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // service reads one service; guePort is the node's.
 func (d *decoder) service(n *yaml.Node, path string, guePort uint16) Service {
-	s := Service{Protocols: []Protocol{DefaultProtocol}, At: position(n)}
+	s := Service{Protocols: []Protocol{DefaultProtocol}, Tracking: DefaultTracking, At: position(n)}
 	ownGUE := false
 	var last []func() // fields whose defaults come from others
 	later := func(f func(n *yaml.Node, path string)) read {
@@ -142,7 +142,7 @@ func (d *decoder) quic(n *yaml.Node, path string) (lengths [Rotations]uint8) {
 }
 
 func (d *decoder) health(n *yaml.Node, path string, s *Service) *Health {
-	h := &Health{Interval: DefaultInterval, Timeout: DefaultTimeout, Rise: DefaultRise, Fall: DefaultFall}
+	h := &Health{Target: DefaultTarget, Interval: DefaultInterval, Timeout: DefaultTimeout, Rise: DefaultRise, Fall: DefaultFall}
 	d.mapping(n, path, wantHealth,
 		field{"http", "", func(n *yaml.Node, path string) { h.HTTP = d.http(n, path, s) }},
 		field{"tcp", "", func(n *yaml.Node, path string) {
@@ -154,6 +154,7 @@ func (d *decoder) health(n *yaml.Node, path string, s *Service) *Health {
 		field{"rise", "", d.number(&h.Rise, wantCount)},
 		field{"fall", "", d.number(&h.Fall, wantCount)},
 	)
+	h.FastInterval = max(h.Interval/4, min(MinInterval, h.Interval))
 	return h
 }
 

@@ -35,6 +35,19 @@ const (
 // String returns the mode as a file writes it.
 func (f Forward) String() string { return string(f) }
 
+// Tracking says which flows of a service are recorded.
+type Tracking string
+
+// The ways of tracking: flows that a change could move, all flows, none.
+const (
+	TrackChange Tracking = "change"
+	TrackAlways Tracking = "always"
+	TrackNever  Tracking = "never"
+)
+
+// String returns the way of tracking as a file writes it.
+func (t Tracking) String() string { return string(t) }
+
 // PortRange is one port or a range of them, both ends included.
 type PortRange struct {
 	First, Last uint16
@@ -69,8 +82,12 @@ type Service struct {
 	Packets        *Rate            // all packets of the service; nil: unlimited
 	MSS            int              // TCP's maximum segment size is lowered to it; 0: left alone
 	QUIC           [Rotations]uint8 // bytes of the server ID for each config rotation; 0: not used, all 0: no QUIC routing
-	Health         *Health          // nil: not checked, backends count as up
-	Backends       []Backend
+	Tracking       Tracking
+	SlowStart      time.Duration // over which the share of a backend that came up grows; 0: at once
+	Panic          int           // percent: with fewer healthy backends than that, all count as healthy; 0: never
+	Health         *Health       // nil: not checked, backends count as up
+	Discover       *Discover     // where further backends are found; nil: only those listed
+	Backends       []Backend     // may be empty with Discover
 	At             Position
 }
 
@@ -134,29 +151,6 @@ type Filter struct {
 // Rate is a limit: so many per second on average, and Burst at once.
 type Rate struct {
 	PerSecond, Burst int
-}
-
-// Health says how the backends of a service are checked. Exactly one of HTTP and TCP is set.
-type Health struct {
-	HTTP     *HTTPCheck
-	TCP      *TCPCheck
-	Interval time.Duration
-	Timeout  time.Duration
-	Rise     int // successes in a row that bring a backend up
-	Fall     int // failures in a row that take a backend down
-}
-
-// HTTPCheck succeeds when a GET answers with an expected status.
-type HTTPCheck struct {
-	Path   string
-	Port   uint16
-	Host   string // Host header
-	Status []int  // expected; empty: any of 200 to 299
-}
-
-// TCPCheck succeeds when a connection opens.
-type TCPCheck struct {
-	Port uint16
 }
 
 // Backend is a real server of a service.
