@@ -150,7 +150,11 @@ func (e *Engine) start() error {
 			continue
 		}
 		for _, b := range s.backends {
-			if err := e.Checker.Set(b.target(), b.check()); err != nil {
+			check, err := checkOf(e.cfg, s.cfg, b.cfg, health.Via{})
+			if err != nil {
+				return err
+			}
+			if err := e.Checker.Set(b.target(), check); err != nil {
 				return fmt.Errorf("check %s: %w", b, err)
 			}
 		}

@@ -2,8 +2,6 @@ package control
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"time"
 
 	"github.com/xlb-project/xlb/control/balance"
@@ -92,27 +90,6 @@ func (b *backend) stale() { b.service.changed = append(b.service.changed, b) }
 func (b *backend) String() string { return b.service.cfg.Name + "/" + b.cfg.Name }
 
 func (b *backend) target() health.TargetID { return health.TargetID(b.String()) }
-
-// dialer makes plain TCP connections, which is what clients use.
-var dialer = func() *net.Dialer {
-	d := &net.Dialer{KeepAlive: -1}
-	d.SetMultipathTCP(false)
-	return d
-}()
-
-func (b *backend) check() health.Check {
-	h := b.service.cfg.Health
-	c := health.Check{Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall}
-	if h.HTTP != nil {
-		c.Probe = health.HTTP{
-			Addr: netip.AddrPortFrom(b.cfg.Address, h.HTTP.Port),
-			Host: h.HTTP.Host, Path: h.HTTP.Path, Status: h.HTTP.Status, Dialer: dialer,
-		}
-	} else {
-		c.Probe = health.TCP{Addr: netip.AddrPortFrom(b.cfg.Address, h.TCP.Port), Dialer: dialer}
-	}
-	return c
-}
 
 // row is the data path's row for a backend with a next hop.
 func (e *Engine) row(b *backend, hop neighbour.NextHop) (maps.Backend, error) {

@@ -46,6 +46,13 @@ func every(p Prober) Check {
 	return Check{Probe: p, Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 2, Fall: 3}
 }
 
+// keyed returns the same with a key.
+func keyed(key string, p Prober) Check {
+	check := every(p)
+	check.Key = key
+	return check
+}
+
 // middle makes every pause but the first exactly an interval, and the first half of one.
 func middle() float64 { return 0.5 }
 

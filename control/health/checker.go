@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -14,12 +13,9 @@ import (
 // ErrClosed is returned by Set once the Checker is closed.
 var ErrClosed = errors.New("health checker is closed")
 
-// jitterShare is how far an interval may stray from its nominal length, as a share
-// of it, so that targets with one interval do not come to be probed in step.
-const jitterShare = 0.1
-
-// Checker probes targets and keeps their states. Each target has a goroutine of its
-// own, so that a slow one delays no other. All methods may be called concurrently.
+// Checker probes targets and keeps their states. Each probe has a goroutine of its own, so
+// that a slow one delays no other; targets whose checks have one key share it. All methods
+// may be called concurrently.
 //
 // Changes are pulled: Ready says that there are some, Changes takes them all. However
 // slow the consumer, nothing waits for it, and what it takes is each target's latest
@@ -33,19 +29,19 @@ type Checker struct {
 
 	mu      sync.Mutex
 	targets map[TargetID]*target
-	queue   []*target // in the order of their first change that was not taken
+	runs    map[string]*run // by Check.Key, but for those without
+	queue   []*target       // in the order of their first change that was not taken
 }
 
 // target is guarded by Checker.mu.
 type target struct {
-	id       TargetID
-	check    Check
-	machine  machine
-	status   Status // but for State and InRow, which machine holds
-	reported State  // what Changes last said
-	queued   bool
-	stop     context.CancelFunc // called with Checker.mu held: results that come later do not count
-	done     chan struct{}      // closed once no probe of the present check or an earlier one runs
+	id         TargetID
+	run        *run
+	rise, fall int
+	machine    machine
+	status     Status // but for State and InRow, which machine holds
+	reported   State  // what Changes last said
+	queued     bool
 }
 
 // NewChecker returns a Checker without targets. random gives numbers in [0, 1) for the
@@ -59,6 +55,7 @@ func NewChecker(random func() float64) *Checker {
 		ctx:     ctx,
 		close:   cancel,
 		targets: make(map[TargetID]*target),
+		runs:    make(map[string]*run),
 	}
 }
 
@@ -66,7 +63,10 @@ func NewChecker(random func() float64) *Checker {
 // second after a random part of the interval, which spreads targets that were set
 // together, and the others every interval, give or take a tenth, from start to start.
 //
-// Setting a check equal to the present one (by reflect.DeepEqual) changes nothing. With
+// If another target has a check with the same key, its probes count for both from now
+// on, and what the last one said counts at once.
+//
+// Setting a check whose key is the present one's changes rise and fall alone. With
 // another one the target keeps its state and totals, the schedule starts again, and
 // results of the former check no longer count towards rise and fall.
 //
@@ -86,29 +86,19 @@ func (c *Checker) Set(id TargetID, check Check) error {
 	if t == nil {
 		t = &target{id: id, status: Status{ID: id, Since: time.Now()}}
 		c.targets[id] = t
-	} else {
-		if reflect.DeepEqual(t.check, check) {
-			return nil
-		}
-		t.stop()
+	} else if check.Key == "" || check.Key != t.run.check.Key {
+		former = c.leave(t)
 		t.machine.forget()
-		former = t.done
 	}
-	ctx, stop := context.WithCancel(c.ctx)
-	done := make(chan struct{})
-	t.check, t.stop, t.done = check, stop, done
-	c.wg.Go(func() {
-		defer close(done)
-		if former != nil {
-			<-former // probes of one target never overlap
-		}
-		c.watch(ctx, t, check)
-	})
+	t.rise, t.fall = check.Rise, check.Fall
+	if t.run == nil {
+		c.join(t, check, former)
+	}
 	return nil
 }
 
 // Remove forgets the target, if there is one. Once it has returned, Changes no longer
-// mentions the target; a probe under way is cancelled and its result discarded.
+// mentions the target; a probe under way for it alone is cancelled and its result discarded.
 func (c *Checker) Remove(id TargetID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,8 +106,18 @@ func (c *Checker) Remove(id TargetID) {
 	if t == nil {
 		return
 	}
-	t.stop()
+	c.leave(t)
 	delete(c.targets, id)
+}
+
+// Hurry has the target probed at once, or again at once if a probe is under way, as if its
+// interval were over. It does nothing if there is no such target.
+func (c *Checker) Hurry(id TargetID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.targets[id]; t != nil {
+		t.run.hurried()
+	}
 }
 
 // Ready returns the channel that receives a token when there are changes to take. One
@@ -177,78 +177,6 @@ func (c *Checker) Close() {
 	c.close()
 	c.mu.Unlock()
 	c.wg.Wait()
-}
-
-// watch probes t by its schedule until ctx ends.
-func (c *Checker) watch(ctx context.Context, t *target, check Check) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for first := true; ; first = false {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return
-		}
-		start := time.Now()
-		answer, err := probe(ctx, check)
-		c.record(ctx, t, start, answer, err)
-		timer.Reset(time.Until(start.Add(c.pause(check.Interval, first))))
-	}
-}
-
-// pause returns the time from the start of one probe to the start of the next.
-func (c *Checker) pause(interval time.Duration, first bool) time.Duration {
-	share := c.random() // the first pause is any part of an interval
-	if !first {
-		share = 1 + jitterShare*(2*share-1)
-	}
-	return time.Duration(share * float64(interval))
-}
-
-func probe(ctx context.Context, check Check) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, check.Timeout, timeoutError(check.Timeout))
-	defer cancel()
-	answer, err := check.Probe.Probe(ctx)
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx) // passed, but too late
-	}
-	return answer, err
-}
-
-// record takes in the result of a probe unless ctx, the run it belongs to, has ended.
-func (c *Checker) record(ctx context.Context, t *target, start time.Time, answer string, err error) {
-	now := time.Now()
-	if err != nil {
-		answer = err.Error()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ctx.Err() != nil { // with mu held: target.stop and Checker.close are called under it
-		return
-	}
-	t.status.LastProbe, t.status.Took, t.status.Answer = start, now.Sub(start), answer
-	switch {
-	case errors.Is(err, ErrNotSent):
-		t.status.NotSent++
-		return
-	case err == nil:
-		t.status.Passed++
-	default:
-		t.status.Failed++
-	}
-	if !t.machine.observe(err == nil, t.check.Rise, t.check.Fall) {
-		return
-	}
-	t.status.Since, t.status.Reason = now, answer
-	t.status.Changes++
-	if !t.queued {
-		t.queued = true
-		c.queue = append(c.queue, t)
-	}
-	select {
-	case c.ready <- struct{}{}:
-	default: // the consumer has not come for the last token yet
-	}
 }
 
 func (t *target) snapshot() Status {

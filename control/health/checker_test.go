@@ -127,16 +127,33 @@ func TestChangesComeInTheOrderTheyHappened(t *testing.T) {
 
 func TestSettingTheSameCheckChangesNothing(t *testing.T) {
 	bubble(t, middle, func(t *testing.T, c *Checker) {
-		probes := 0
-		dialer := failingDialer{func() { probes++ }}
-		check := func() Check { return every(HTTP{Addr: nowhere, Status: []int{200, 204}, Dialer: &dialer}) }
-		set(t, c, "a", check())
+		first, again := &script{letters: "P"}, &script{letters: "P"}
+		set(t, c, "a", keyed("k", first))
 		for range 100 {
 			after(10 * time.Millisecond)
-			set(t, c, "a", check()) // equal, but built anew
+			set(t, c, "a", keyed("k", again)) // equal, but built anew
 		}
-		if probes != 2 {
-			t.Errorf("%d probes in a second, want those at 0 and 0.5 s", probes)
+		if len(first.starts) != 2 || len(again.starts) != 0 {
+			t.Errorf("%d probes in a second and %d of the check built anew, want those at 0 and 0.5 s", len(first.starts), len(again.starts))
+		}
+	})
+}
+
+func TestRiseAndFallChangeWithoutStartingAgain(t *testing.T) {
+	bubble(t, middle, func(t *testing.T, c *Checker) {
+		s := &script{letters: "PFFFF"}
+		check := keyed("k", s)
+		set(t, c, "a", check)
+		after(1600 * time.Millisecond) // failures at 0.5 and 1.5 s
+		check.Fall = 4
+		set(t, c, "a", check)
+		after(time.Second)
+		if s := status(t, c, "a"); s.State != Up || s.InRow != 3 {
+			t.Errorf("at the third failure: %+v", s)
+		}
+		after(time.Second)
+		if s := status(t, c, "a"); s.State != Down || s.InRow != 4 {
+			t.Errorf("at the fourth failure: %+v", s)
 		}
 	})
 }
@@ -252,11 +269,12 @@ func TestIncompleteCheckIsRefusedByName(t *testing.T) {
 	defer c.Close()
 	good := every(&script{letters: "P"})
 	for want, spoil := range map[string]func(*Check){
-		"no prober given":           func(k *Check) { k.Probe = nil },
-		"interval must be positive": func(k *Check) { k.Interval = 0 },
-		"timeout must be positive":  func(k *Check) { k.Timeout = -1 },
-		"rise must be at least 1":   func(k *Check) { k.Rise = 0 },
-		"fall must be at least 1":   func(k *Check) { k.Fall = 0 },
+		"no prober given":                    func(k *Check) { k.Probe = nil },
+		"interval must be positive":          func(k *Check) { k.Interval = 0 },
+		"fast interval must not be negative": func(k *Check) { k.FastInterval = -1 },
+		"timeout must be positive":           func(k *Check) { k.Timeout = -1 },
+		"rise must be at least 1":            func(k *Check) { k.Rise = 0 },
+		"fall must be at least 1":            func(k *Check) { k.Fall = 0 },
 	} {
 		check := good
 		spoil(&check)

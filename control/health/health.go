@@ -49,11 +49,16 @@ var ErrNotSent = errors.New("not sent")
 
 // Check says how a target is probed and judged.
 type Check struct {
-	Probe    Prober
-	Interval time.Duration // from the start of one probe to the start of the next
-	Timeout  time.Duration // a probe that takes longer has failed
-	Rise     int           // passed probes in a row that bring a Down target Up, at least 1
-	Fall     int           // failed probes in a row that bring an Up target Down, at least 1
+	// Key stands for all but Rise and Fall: checks that agree in it send the same probe by
+	// the same schedule. Empty: the check is like no other.
+	Key string
+
+	Probe        Prober
+	Interval     time.Duration // from the start of one probe to the start of the next
+	FastInterval time.Duration // the same while the target is Down or failed its last probe; 0: Interval
+	Timeout      time.Duration // a probe that takes longer has failed
+	Rise         int           // passed probes in a row that bring a Down target Up, at least 1
+	Fall         int           // failed probes in a row that bring an Up target Down, at least 1
 }
 
 // Change reports that a target's state has become another one than last reported.
@@ -86,6 +91,8 @@ func (c Check) validate() error {
 		return errors.New("no prober given")
 	case c.Interval <= 0:
 		return errors.New("interval must be positive")
+	case c.FastInterval < 0:
+		return errors.New("fast interval must not be negative")
 	case c.Timeout <= 0:
 		return errors.New("timeout must be positive")
 	case c.Rise < 1:

@@ -23,10 +23,10 @@ const maxAnswer = 32 << 10
 // (up to maxAnswer) within the probe's time.
 type HTTP struct {
 	Addr   netip.AddrPort
+	Via    Via
 	Host   string // the Host header; empty: Addr
 	Path   string // with the query, if any; empty: "/"
 	Status []int  // the statuses that pass; empty: any 2xx
-	Dialer Dialer // nil: a plain one
 }
 
 // Probe sends the request over a connection of its own. It speaks HTTP/1.1 on that
@@ -38,7 +38,7 @@ func (p HTTP) Probe(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("build request: %w", err)
 	}
 	var status int
-	err = converse(ctx, p.Dialer, p.Addr, func(conn net.Conn) (err error) {
+	err = converse(ctx, p.Via, p.Addr, func(conn net.Conn) (err error) {
 		status, err = p.exchange(conn, req)
 		return err
 	})

@@ -26,3 +26,7 @@ func (m *machine) observe(passed bool, rise, fall int) bool {
 
 // forget drops the results so far but keeps the state they led to.
 func (m *machine) forget() { m.inRow = 0 }
+
+// failing says whether it is worth while to look closely: the target is down, or may be
+// about to be.
+func (m *machine) failing() bool { return m.state == Down || m.inRow > 0 && !m.passed }

@@ -25,6 +25,10 @@ func reason(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	var op *net.OpError
+	if errors.Is(err, ErrNotSent) && errors.As(err, &op) {
+		return op.Err
+	}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		switch errno {
@@ -37,8 +41,7 @@ func reason(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("answer cut short")
 	}
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op != nil || errors.As(err, &op) {
 		return op.Err // without "dial tcp" and the address, which the reader has already
 	}
 	return err

@@ -13,14 +13,6 @@ import (
 // nowhere is an address for probes that never reach the network.
 var nowhere = netip.MustParseAddrPort("192.0.2.1:80")
 
-// failingDialer fails after having called before.
-type failingDialer struct{ before func() }
-
-func (d failingDialer) DialContext(context.Context, string, string) (net.Conn, error) {
-	d.before()
-	return nil, syscall.ECONNREFUSED
-}
-
 // serve answers each connection to a loopback port with talk until the test ends.
 func serve(t *testing.T, talk func(*net.TCPConn)) netip.AddrPort {
 	t.Helper()
@@ -67,7 +59,7 @@ func blackHole(t *testing.T) netip.AddrPort {
 	}
 	for { // fill it: the first connection that gets no answer is the proof
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		conn, err := plainDialer.DialContext(ctx, "tcp", addr.String())
+		conn, err := Via{}.dialTCP(ctx, addr)
 		cancel()
 		if err != nil {
 			return addr

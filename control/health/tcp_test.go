@@ -57,14 +57,6 @@ func TestTCPEndsWhenCancelled(t *testing.T) {
 	}
 }
 
-// dialerError fails every dial the way net.Dialer does.
-type dialerError struct{ syscall.Errno }
-
-func (d dialerError) DialContext(context.Context, string, string) (net.Conn, error) {
-	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(nowhere),
-		Err: os.NewSyscallError("connect", d.Errno)}
-}
-
 func TestErrorsOfTheKernelAreTold(t *testing.T) {
 	for _, tc := range []struct {
 		errno   syscall.Errno
@@ -83,14 +75,22 @@ func TestErrorsOfTheKernelAreTold(t *testing.T) {
 		{syscall.ENOBUFS, "not sent: no buffer space available", true},
 		{syscall.ENOMEM, "not sent: cannot allocate memory", true},
 	} {
-		_, err := TCP{Addr: nowhere, Dialer: dialerError{tc.errno}}.Probe(t.Context())
-		if err == nil || err.Error() != tc.want || errors.Is(err, ErrNotSent) != tc.notSent {
+		err := reason(t.Context(), &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(nowhere),
+			Err: os.NewSyscallError("connect", tc.errno)})
+		if err.Error() != tc.want || errors.Is(err, ErrNotSent) != tc.notSent {
 			t.Errorf("%v: got %v, want %q, not sent: %v", tc.errno, err, tc.want, tc.notSent)
 		}
-		_, err = HTTP{Addr: nowhere, Dialer: dialerError{tc.errno}}.Probe(t.Context())
-		want := "GET http://192.0.2.1:80/: " + tc.want
-		if err == nil || err.Error() != want || errors.Is(err, ErrNotSent) != tc.notSent {
-			t.Errorf("%v: got %v, want %q, not sent: %v", tc.errno, err, want, tc.notSent)
+	}
+}
+
+func TestProbeWithoutMeansIsNotSent(t *testing.T) {
+	via := Via{Source: nowhere.Addr()} // not an address of this machine
+	for want, p := range map[string]Prober{
+		"not sent: cannot assign requested address":                           TCP{Addr: nowhere, Via: via},
+		"GET http://192.0.2.1:80/: not sent: cannot assign requested address": HTTP{Addr: nowhere, Via: via},
+	} {
+		if _, err := probeWithin(t, time.Minute, p); err == nil || err.Error() != want || !errors.Is(err, ErrNotSent) {
+			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 }

@@ -1,0 +1,171 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// jitterShare is how far an interval may stray from its nominal length, as a share
+// of it, so that targets with one interval do not come to be probed in step.
+const jitterShare = 0.1
+
+// run sends one check's probes on behalf of all targets that have it.
+type run struct {
+	check Check
+	stop  context.CancelFunc // called with Checker.mu held: results that come later do not count
+	done  chan struct{}      // closed once none of its probes is under way, nor any of the run it replaced
+	hurry chan struct{}      // holds a token while the next probe is wanted at once
+
+	// Guarded by Checker.mu.
+	targets []*target
+	last    *result // nil before the first that says something about the target
+}
+
+// result is what a probe came to.
+type result struct {
+	start  time.Time
+	took   time.Duration
+	answer string // or the error
+	err    error
+}
+
+// join makes t a target of check's run, and starts that if it is the first. former, if not
+// nil, is closed once the target's former run has ended.
+func (c *Checker) join(t *target, check Check, former <-chan struct{}) {
+	if r := c.runs[check.Key]; r != nil && check.Key != "" {
+		t.run = r
+		r.targets = append(r.targets, t)
+		if r.last != nil {
+			c.judge(t, r.last)
+		}
+		return
+	}
+	ctx, stop := context.WithCancel(c.ctx)
+	r := &run{check: check, stop: stop, done: make(chan struct{}), hurry: make(chan struct{}, 1), targets: []*target{t}}
+	t.run = r
+	if check.Key != "" {
+		c.runs[check.Key] = r
+	}
+	c.wg.Go(func() {
+		defer close(r.done)
+		if former != nil {
+			<-former // probes of one target never overlap
+		}
+		c.watch(ctx, r)
+	})
+}
+
+// leave takes t out of its run, which ends with its last target. It returns the channel
+// that is closed then, nil if the run goes on.
+func (c *Checker) leave(t *target) (ended <-chan struct{}) {
+	r := t.run
+	t.run = nil
+	r.targets = slices.DeleteFunc(r.targets, func(other *target) bool { return other == t })
+	if len(r.targets) > 0 {
+		return nil
+	}
+	r.stop()
+	if c.runs[r.check.Key] == r {
+		delete(c.runs, r.check.Key)
+	}
+	return r.done
+}
+
+// hurried asks for a probe at once.
+func (r *run) hurried() {
+	select {
+	case r.hurry <- struct{}{}:
+	default: // it is asked for already
+	}
+}
+
+// watch probes by the run's schedule until ctx ends.
+func (c *Checker) watch(ctx context.Context, r *run) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for first := true; ; first = false {
+		select {
+		case <-timer.C:
+		case <-r.hurry:
+		case <-ctx.Done():
+			return
+		}
+		start := time.Now()
+		answer, err := probe(ctx, r.check)
+		interval := c.record(ctx, r, start, answer, err)
+		timer.Reset(time.Until(start.Add(c.pause(interval, first))))
+	}
+}
+
+// pause returns the time from the start of one probe to the start of the next.
+func (c *Checker) pause(interval time.Duration, first bool) time.Duration {
+	share := c.random() // the first pause is any part of an interval
+	if !first {
+		share = 1 + jitterShare*(2*share-1)
+	}
+	return time.Duration(share * float64(interval))
+}
+
+func probe(ctx context.Context, check Check) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, check.Timeout, timeoutError(check.Timeout))
+	defer cancel()
+	answer, err := check.Probe.Probe(ctx)
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // passed, but too late
+	}
+	return answer, err
+}
+
+// record takes in the result of a probe unless ctx, the run it belongs to, has ended. It
+// returns the interval to the next one.
+func (c *Checker) record(ctx context.Context, r *run, start time.Time, answer string, err error) time.Duration {
+	res := &result{start: start, took: time.Since(start), answer: answer, err: err}
+	if err != nil {
+		res.answer = err.Error()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ctx.Err() != nil { // with mu held: run.stop and Checker.close are called under it
+		return r.check.Interval
+	}
+	if !errors.Is(err, ErrNotSent) {
+		r.last = res
+	}
+	interval := r.check.Interval
+	for _, t := range r.targets {
+		c.judge(t, res)
+		if r.check.FastInterval > 0 && t.machine.failing() {
+			interval = r.check.FastInterval
+		}
+	}
+	return interval
+}
+
+// judge takes in what a probe says about one target.
+func (c *Checker) judge(t *target, res *result) {
+	t.status.LastProbe, t.status.Took, t.status.Answer = res.start, res.took, res.answer
+	switch {
+	case errors.Is(res.err, ErrNotSent):
+		t.status.NotSent++
+		return
+	case res.err == nil:
+		t.status.Passed++
+	default:
+		t.status.Failed++
+	}
+	if !t.machine.observe(res.err == nil, t.rise, t.fall) {
+		return
+	}
+	t.status.Since, t.status.Reason = time.Now(), res.answer
+	t.status.Changes++
+	if !t.queued {
+		t.queued = true
+		c.queue = append(c.queue, t)
+	}
+	select {
+	case c.ready <- struct{}{}:
+	default: // the consumer has not come for the last token yet
+	}
+}
