@@ -161,6 +161,9 @@ func (n *Node) Strays(before time.Duration) map[uint64]Record {
 	return strays
 }
 
+// Slots returns the slots, which are the node's.
+func (n *Node) Slots() []Slot { return n.slots }
+
 // Records returns how many records the flow table holds, expired ones included until they are swept.
 func (n *Node) Records() int { return len(n.flows) }
 

@@ -1,0 +1,18 @@
+// Package transition decides which slots of a service are in transition and for how long, so that no change breaks a
+// connection. It writes nothing and has no clock: whoever calls it says what time it is, and stores the moves that come
+// back in the order in which they came.
+//
+// The rules are those of [github.com/xlb-project/xlb/control/balance/sim.Node], which tests hold [Table] to:
+//
+//   - A slot at rest that changes hands while its owner lives enters a transition, with that owner as Previous. If the
+//     owner is dead, the slot only changes hands: its clients should learn quickly.
+//   - While a transition is open, changes replace Current alone, also when the first owner returns: flows of the owners in
+//     between live on by their records. When Previous dies, Current takes its place.
+//   - A transition ends after it was open for the idle timeout, so that every older flow has shown itself, once no record
+//     needs it; or when its time is up.
+//
+// A record needs its slot's transition if it names a backend that lives and is not Current. [Scan] finds that out for all
+// services in one pass over the flow table, and in the same pass which records nobody needs. Under affinity by source a
+// record does not tell its slot. There a transition is needed if any record of the service names one of those that owned
+// the slot since it opened, other than Current; or, where those are not known, anyone but Current.
+package transition
