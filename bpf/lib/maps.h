@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Every map of the data path, with its contract. Tables are arrays: the JIT
- * inlines their lookup, and Go fills them through mmap. Sizes are set at load
- * time from the configuration's limits.
+ * Every map of the data path, with its contract. Sizes are set at load time from
+ * the configuration's limits.
  */
 #pragma once
 
+#include "lib/table.h"
 #include "lib/types.h"
-
-#define TABLE(name_, row_)                             \
-	struct {                                       \
-		__uint(type, BPF_MAP_TYPE_ARRAY);      \
-		__uint(map_flags, BPF_F_MMAPABLE);     \
-		__uint(max_entries, 1);                \
-		__type(key, __u32);                    \
-		__type(value, row_);                   \
-	} name_ SEC(".maps")
 
 /*
  * Where VIPs are found. Written by Go in two halves: the spare one is filled,

@@ -33,6 +33,11 @@
 #define TCP_ACK 0x10
 #define GUE_HEADER 4
 
+/* What the flow hash may fill of outer headers. */
+#define GUE_SOURCE_PORT 0xc000
+#define GUE_SOURCE_BITS 0x3fff
+#define FLOW_LABEL_BITS 0xfffff
+
 #define ICMP_HEADER 8
 #define ICMP_ECHO_REQUEST 8
 #define ICMP_ECHO_ANSWER 0

@@ -9,10 +9,6 @@
 #include "lib/net.h"
 #include "lib/pkt.h"
 
-#define GUE_SOURCE_PORT 0xc000
-#define GUE_SOURCE_BITS 0x3fff
-#define FLOW_LABEL_BITS 0xfffff
-
 /* What an outer header takes over from the packet. */
 struct inner {
 	__u8 tos;
