@@ -25,7 +25,7 @@ func (p *path) offerMany(s maps.Service, bits4, bits6 int) {
 	for i, f := range families {
 		s.IPv6, s.SourceBits = f.v6(), []int{bits4, bits6}[i]
 		p.must(p.tables.SetService(maps.ServiceID(i), s))
-		p.must(p.tables.SetSlots(maps.ServiceID(i), owners))
+		p.must(p.tables.SetSlotTable(maps.ServiceID(i), maps.Steady(owners)))
 	}
 	p.must(p.tables.SetListeners(web443()))
 }

@@ -48,15 +48,15 @@ func (s *story) health(id maps.BackendID, up, accepts bool) {
 }
 
 func (s *story) settled(current maps.BackendID) {
-	s.must(s.tables.SetTransition(0, []maps.Slot{{Current: current}}))
+	s.must(s.tables.SetSlotTable(0, []maps.Slot{{Current: current}}))
 }
 
 func (s *story) transition(current, previous maps.BackendID) {
-	s.must(s.tables.SetTransition(0, []maps.Slot{{Current: current, Previous: previous, Transition: true}}))
+	s.must(s.tables.SetSlotTable(0, []maps.Slot{{Current: current, Previous: previous, Transition: true}}))
 }
 
 func (s *story) learned(current, previous maps.BackendID) {
-	s.must(s.tables.SetTransition(0, []maps.Slot{{Current: current, Previous: previous, Transition: true, Learned: true}}))
+	s.must(s.tables.SetSlotTable(0, []maps.Slot{{Current: current, Previous: previous, Transition: true, Learned: true}}))
 }
 
 func (s *story) after(seconds uint64) {

@@ -86,7 +86,7 @@ func TestLaterFragmentsFollowTheFirst(t *testing.T) {
 			}.check(t, p)
 
 			p.must(p.tables.SetBackend(100, via(maps.L2, f, f)))
-			p.must(p.tables.SetSlots(maps.ServiceID(i), []maps.BackendID{100}))
+			p.must(p.tables.SetSlotTable(maps.ServiceID(i), maps.Steady([]maps.BackendID{100})))
 			outcomes{
 				{"a later one after the slots have moved", later, to},
 				{"the first of another packet", but(func(f *part) { f.offset, f.ident = 0, 77 }), "tx backend 100"},

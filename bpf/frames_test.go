@@ -278,7 +278,7 @@ func (p *path) offer(id maps.ServiceID, s maps.Service, backends ...maps.Backend
 	}
 	s.IPv6 = len(backends) > 0 && backends[0].IPv6
 	p.must(p.tables.SetService(id, s))
-	p.must(p.tables.SetSlots(id, owners))
+	p.must(p.tables.SetSlotTable(id, maps.Steady(owners)))
 }
 
 func firstBackend(id maps.ServiceID) maps.BackendID { return 1 + 8*maps.BackendID(id) }

@@ -137,7 +137,7 @@ func (f *fuzzer) runState(p *path, settings maps.Settings) {
 			service, backend := model.RandomChange(f.r, &state)
 			m.SetTransition(service, state.Transitions[service])
 			m.SetBackend(backend, state.Backends[backend])
-			p.must(p.tables.SetTransition(service, state.Transitions[service]))
+			p.must(p.tables.SetSlotTable(service, state.Transitions[service]))
 			p.must(p.tables.SetBackend(backend, state.Backends[backend]))
 		}
 		tick += f.step(f.r)
@@ -233,9 +233,9 @@ func (p *path) install(s *model.State) {
 		p.must(p.tables.SetRules(id, s.Rules[id]))
 		p.must(p.tables.SetService(id, settings))
 		if slots, ok := s.Transitions[id]; ok {
-			p.must(p.tables.SetTransition(id, slots))
+			p.must(p.tables.SetSlotTable(id, slots))
 		} else {
-			p.must(p.tables.SetSlots(id, s.Slots[id]))
+			p.must(p.tables.SetSlotTable(id, maps.Steady(s.Slots[id])))
 		}
 		p.must(p.tables.SetServerIDs(id, settings.QUIC, s.ServerIDs[id]))
 	}

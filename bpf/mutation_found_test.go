@@ -49,7 +49,7 @@ func TestFragmentsFollowABackendOfAnyNumber(t *testing.T) {
 	p := limited(t, func(l *maps.Limits) { l.Backends = last })
 	p.serve(viaL2())
 	p.must(p.tables.SetBackend(last, viaL2()))
-	p.must(p.tables.SetSlots(0, []maps.BackendID{last}))
+	p.must(p.tables.SetSlotTable(0, maps.Steady([]maps.BackendID{last})))
 	first, next := fragments(t, 1)
 	p.verdict(first)
 	p.verdict(next)

@@ -88,7 +88,7 @@ func (p *path) serve(b maps.Backend) {
 	p.Helper()
 	p.must(p.tables.SetBackend(1, b))
 	p.must(p.tables.SetService(0, maps.Service{}))
-	p.must(p.tables.SetSlots(0, []maps.BackendID{1, 1, 1}))
+	p.must(p.tables.SetSlotTable(0, maps.Steady([]maps.BackendID{1, 1, 1})))
 	p.must(p.tables.SetListeners([]maps.Listener{
 		{VIP: netip.PrefixFrom(vip, 32), First: 80, Last: 80, Protocol: maps.TCP},
 		{VIP: netip.PrefixFrom(vip, 32), First: 53, Last: 53, Protocol: maps.UDP},

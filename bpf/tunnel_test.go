@@ -117,7 +117,7 @@ func TestLastHopAndUnresolvedBackendsEndPacketsOfEveryWay(t *testing.T) {
 			{"no next hop", f.tcp(t, 443, 5), "drop no_next_hop"},
 			{"hop limit 1 before no next hop", livingPacket(f.tcp(t, 443, 5), 1), "drop ttl_expired"},
 		}.check(t, p)
-		p.must(p.tables.SetSlots(maps.ServiceID(i), nil))
+		p.must(p.tables.SetSlotTable(maps.ServiceID(i), nil))
 		outcomes{{"no backend", f.tcp(t, 443, 5), "drop no_backend"}}.check(t, p)
 	}
 }

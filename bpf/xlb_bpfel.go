@@ -29,6 +29,18 @@ type XlbBackend struct {
 	Pad        [20]uint8
 }
 
+type XlbBackendName struct {
+	_       structs.HostLayout
+	Used    uint64
+	Live    uint64
+	Addr    [16]uint8
+	Service uint32
+	Weight  uint32
+	Admin   uint8
+	Pad     [7]uint8
+	Name    [64]uint8
+}
+
 type XlbCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -112,6 +124,12 @@ type XlbService struct {
 	Pad        [14]uint8
 }
 
+type XlbServiceName struct {
+	_    structs.HostLayout
+	Used uint64
+	Name [64]uint8
+}
+
 type XlbServiceRates struct {
 	_       structs.HostLayout
 	Packets struct {
@@ -168,7 +186,9 @@ type XlbVip struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	XlbMapBackendNames   = "backend_names"
 	XlbMapBackends       = "backends"
+	XlbMapCounterBase    = "counter_base"
 	XlbMapCounters       = "counters"
 	XlbMapEgress         = "egress"
 	XlbMapFlows          = "flows"
@@ -178,6 +198,7 @@ const (
 	XlbMapRates          = "rates"
 	XlbMapRules          = "rules"
 	XlbMapServerIds      = "server_ids"
+	XlbMapServiceNames   = "service_names"
 	XlbMapServices       = "services"
 	XlbMapSlots          = "slots"
 	XlbMapSources        = "sources"
@@ -259,20 +280,23 @@ type XlbProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XlbMapSpecs struct {
-	Backends  *ebpf.MapSpec `ebpf:"backends"`
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Egress    *ebpf.MapSpec `ebpf:"egress"`
-	Flows     *ebpf.MapSpec `ebpf:"flows"`
-	Fragments *ebpf.MapSpec `ebpf:"fragments"`
-	Ports     *ebpf.MapSpec `ebpf:"ports"`
-	Ranges    *ebpf.MapSpec `ebpf:"ranges"`
-	Rates     *ebpf.MapSpec `ebpf:"rates"`
-	Rules     *ebpf.MapSpec `ebpf:"rules"`
-	ServerIds *ebpf.MapSpec `ebpf:"server_ids"`
-	Services  *ebpf.MapSpec `ebpf:"services"`
-	Slots     *ebpf.MapSpec `ebpf:"slots"`
-	Sources   *ebpf.MapSpec `ebpf:"sources"`
-	Vips      *ebpf.MapSpec `ebpf:"vips"`
+	BackendNames *ebpf.MapSpec `ebpf:"backend_names"`
+	Backends     *ebpf.MapSpec `ebpf:"backends"`
+	CounterBase  *ebpf.MapSpec `ebpf:"counter_base"`
+	Counters     *ebpf.MapSpec `ebpf:"counters"`
+	Egress       *ebpf.MapSpec `ebpf:"egress"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
+	Ports        *ebpf.MapSpec `ebpf:"ports"`
+	Ranges       *ebpf.MapSpec `ebpf:"ranges"`
+	Rates        *ebpf.MapSpec `ebpf:"rates"`
+	Rules        *ebpf.MapSpec `ebpf:"rules"`
+	ServerIds    *ebpf.MapSpec `ebpf:"server_ids"`
+	ServiceNames *ebpf.MapSpec `ebpf:"service_names"`
+	Services     *ebpf.MapSpec `ebpf:"services"`
+	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Sources      *ebpf.MapSpec `ebpf:"sources"`
+	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // XlbVariableSpecs contains global variables before they are loaded into the kernel.
@@ -326,25 +350,30 @@ func (o *XlbObjects) Close() error {
 //
 // It can be passed to LoadXlbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XlbMaps struct {
-	Backends  *ebpf.Map `ebpf:"backends"`
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Egress    *ebpf.Map `ebpf:"egress"`
-	Flows     *ebpf.Map `ebpf:"flows"`
-	Fragments *ebpf.Map `ebpf:"fragments"`
-	Ports     *ebpf.Map `ebpf:"ports"`
-	Ranges    *ebpf.Map `ebpf:"ranges"`
-	Rates     *ebpf.Map `ebpf:"rates"`
-	Rules     *ebpf.Map `ebpf:"rules"`
-	ServerIds *ebpf.Map `ebpf:"server_ids"`
-	Services  *ebpf.Map `ebpf:"services"`
-	Slots     *ebpf.Map `ebpf:"slots"`
-	Sources   *ebpf.Map `ebpf:"sources"`
-	Vips      *ebpf.Map `ebpf:"vips"`
+	BackendNames *ebpf.Map `ebpf:"backend_names"`
+	Backends     *ebpf.Map `ebpf:"backends"`
+	CounterBase  *ebpf.Map `ebpf:"counter_base"`
+	Counters     *ebpf.Map `ebpf:"counters"`
+	Egress       *ebpf.Map `ebpf:"egress"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	Fragments    *ebpf.Map `ebpf:"fragments"`
+	Ports        *ebpf.Map `ebpf:"ports"`
+	Ranges       *ebpf.Map `ebpf:"ranges"`
+	Rates        *ebpf.Map `ebpf:"rates"`
+	Rules        *ebpf.Map `ebpf:"rules"`
+	ServerIds    *ebpf.Map `ebpf:"server_ids"`
+	ServiceNames *ebpf.Map `ebpf:"service_names"`
+	Services     *ebpf.Map `ebpf:"services"`
+	Slots        *ebpf.Map `ebpf:"slots"`
+	Sources      *ebpf.Map `ebpf:"sources"`
+	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *XlbMaps) Close() error {
 	return _XlbClose(
+		m.BackendNames,
 		m.Backends,
+		m.CounterBase,
 		m.Counters,
 		m.Egress,
 		m.Flows,
@@ -354,6 +383,7 @@ func (m *XlbMaps) Close() error {
 		m.Rates,
 		m.Rules,
 		m.ServerIds,
+		m.ServiceNames,
 		m.Services,
 		m.Slots,
 		m.Sources,

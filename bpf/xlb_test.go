@@ -85,8 +85,8 @@ func TestServiceStateDecidesBetweenForwardingAndItsReasons(t *testing.T) {
 		change func(p *path)
 		reason bpf.Reason
 	}{
-		{"no slot table", func(p *path) { p.must(p.tables.SetSlots(0, nil)) }, bpf.ReasonNoBackend},
-		{"slots that nobody owns", func(p *path) { p.must(p.tables.SetSlots(0, make([]maps.BackendID, 3))) }, bpf.ReasonNoBackend},
+		{"no slot table", func(p *path) { p.must(p.tables.SetSlotTable(0, nil)) }, bpf.ReasonNoBackend},
+		{"slots that nobody owns", func(p *path) { p.must(p.tables.SetSlotTable(0, maps.Steady(make([]maps.BackendID, 3)))) }, bpf.ReasonNoBackend},
 		{"an unresolved backend", func(p *path) { p.must(p.tables.SetBackend(1, maps.Backend{})) }, bpf.ReasonNoNextHop},
 		{"a backend by a redirect to an interface that is gone", func(p *path) {
 			b := viaIPIP()
@@ -235,7 +235,7 @@ func TestFlowHashPicksTheSlotThatGoComputes(t *testing.T) {
 		owners[i] = maps.BackendID(i + 1)
 		p.must(p.tables.SetBackend(owners[i], viaL2()))
 	}
-	p.must(p.tables.SetSlots(0, owners))
+	p.must(p.tables.SetSlotTable(0, maps.Steady(owners)))
 	p.must(p.tables.SetService(0, maps.Service{}))
 	p.must(p.tables.SetListeners([]maps.Listener{{VIP: netip.PrefixFrom(vip, 32), First: 80, Last: 80, Protocol: maps.TCP}}))
 	for i := range 500 {
@@ -258,7 +258,7 @@ func TestEveryListenerOfAFullTableIsFoundAndNothingElse(t *testing.T) {
 	p.must(p.tables.SetBackend(1, viaL2()))
 	var listeners []maps.Listener
 	for i := range testLimits.Services {
-		p.must(p.tables.SetSlots(maps.ServiceID(i), []maps.BackendID{1}))
+		p.must(p.tables.SetSlotTable(maps.ServiceID(i), maps.Steady([]maps.BackendID{1})))
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
 		listeners = append(listeners, maps.Listener{VIP: netip.PrefixFrom(addr, 32), First: 80, Last: 80, Protocol: maps.TCP, Service: maps.ServiceID(i)})
 	}

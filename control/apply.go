@@ -84,15 +84,15 @@ func (e *Engine) publishSlots(s *service, owners, moved []int32) error {
 		return s.backends[owner].id
 	}
 	if s.table == nil {
-		ids := make([]maps.BackendID, len(owners))
+		slots := make([]maps.Slot, len(owners))
 		for slot, owner := range owners {
-			ids[slot] = id(owner)
+			slots[slot].Current = id(owner)
 		}
-		return e.Dataplane.SetSlots(s.id, ids)
+		return e.Dataplane.SetSlotTable(s.id, slots)
 	}
 	moves := make([]maps.Move, len(moved))
 	for i, slot := range moved {
-		moves[i] = maps.Move{Slot: int(slot), Owner: id(owners[slot])}
+		moves[i] = maps.Move{Slot: int(slot), To: maps.Slot{Current: id(owners[slot])}}
 	}
 	return e.Dataplane.MoveSlots(s.id, moves)
 }

@@ -41,8 +41,11 @@ func (p *plane) SetBackend(id maps.BackendID, b maps.Backend) error {
 	return nil
 }
 
-func (p *plane) SetSlots(id maps.ServiceID, owners []maps.BackendID) error {
-	p.slots[id] = slices.Clone(owners)
+func (p *plane) SetSlotTable(id maps.ServiceID, slots []maps.Slot) error {
+	p.slots[id] = nil
+	for _, slot := range slots {
+		p.slots[id] = append(p.slots[id], slot.Current)
+	}
 	p.whole[id]++
 	p.log = append(p.log, fmt.Sprintf("slots of %d", id))
 	return nil
@@ -50,7 +53,7 @@ func (p *plane) SetSlots(id maps.ServiceID, owners []maps.BackendID) error {
 
 func (p *plane) MoveSlots(id maps.ServiceID, moves []maps.Move) error {
 	for _, m := range moves {
-		p.slots[id][m.Slot] = m.Owner
+		p.slots[id][m.Slot] = m.To.Current
 	}
 	p.log = append(p.log, fmt.Sprintf("moves of %d", id))
 	return nil

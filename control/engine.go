@@ -20,7 +20,7 @@ type Dataplane interface {
 	SetService(maps.ServiceID, maps.Service) error
 	SetListeners([]maps.Listener) error
 	SetBackend(maps.BackendID, maps.Backend) error
-	SetSlots(maps.ServiceID, []maps.BackendID) error
+	SetSlotTable(maps.ServiceID, []maps.Slot) error
 	MoveSlots(maps.ServiceID, []maps.Move) error
 	ReasonCounter(maps.Reason) maps.Counter
 	BackendCounter(maps.BackendID) maps.Counter

@@ -8,6 +8,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/xlb-project/xlb/maps"
 )
 
 // Mode says where in the receive path a program runs.
@@ -18,6 +20,13 @@ const (
 	Native  Mode = iota // in the driver
 	Generic             // behind it, on any device, several times slower
 )
+
+func modeOf(opts maps.PlaneOptions) Mode {
+	if opts.Generic {
+		return Generic
+	}
+	return Native
+}
 
 // Errors that callers tell apart.
 var (

@@ -11,26 +11,18 @@ import (
 	"github.com/xlb-project/xlb/maps"
 )
 
-// Options say what is loaded and where it is attached.
-type Options struct {
-	Interfaces []string // attached in this order; their position is their egress number
-	Mode       Mode
-	Settings   maps.Settings
-	Features   maps.Features
-}
-
 // Dataplane is a loaded program with its tables. Attach puts it to work.
 type Dataplane struct {
 	Tables *maps.Tables
 
 	coll  *ebpf.Collection
-	opts  Options
+	opts  maps.PlaneOptions
 	links []link.Link
 }
 
 // Load loads the program, attached to nothing. It returns ErrPrivilege or
 // ErrNoBPF where the machine does not let it.
-func Load(opts Options) (*Dataplane, error) {
+func Load(opts maps.PlaneOptions) (*Dataplane, error) {
 	spec, err := bpf.LoadXlb()
 	if err != nil {
 		return nil, fmt.Errorf("read embedded program: %w", err)
@@ -68,7 +60,7 @@ func (d *Dataplane) Attach() error {
 }
 
 func (d *Dataplane) attachOne(number uint32, name string) error {
-	l, index, err := attach(d.Program(), name, d.opts.Mode)
+	l, index, err := attach(d.Program(), name, modeOf(d.opts))
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func inNamespace(t *testing.T, mtu int, f func()) {
 	}
 }
 
-func load(t *testing.T, opts Options) *Dataplane {
+func load(t *testing.T, opts maps.PlaneOptions) *Dataplane {
 	t.Helper()
 	opts.Settings.Limits = limits
 	d, err := Load(opts)
@@ -63,7 +63,7 @@ func attachedTo(t *testing.T, name string) uint32 {
 func TestAttachPutsTheProgramOnAllInterfacesAndCloseTakesItOff(t *testing.T) {
 	for _, mode := range []Mode{Native, Generic} {
 		inNamespace(t, 1500, func() {
-			d := load(t, Options{Interfaces: []string{"eth0", "eth1"}, Mode: mode, Features: maps.Features{L2: true, Redirect: true}})
+			d := load(t, maps.PlaneOptions{Interfaces: []string{"eth0", "eth1"}, Generic: mode == Generic, Features: maps.Features{L2: true, Redirect: true}})
 			if err := d.Attach(); err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestAttachFailsWithTheObjectAndTheRemedy(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inNamespace(t, c.mtu, func() {
-				d := load(t, Options{Interfaces: c.interfaces})
+				d := load(t, maps.PlaneOptions{Interfaces: c.interfaces})
 				defer d.Close()
 				err := d.Attach()
 				if err == nil {
@@ -120,7 +120,7 @@ func TestAttachNeverReplacesAnotherProgram(t *testing.T) {
 	for _, how := range []string{"by link", "by netlink"} {
 		t.Run(how, func(t *testing.T) {
 			inNamespace(t, 1500, func() {
-				other, err := Load(Options{Settings: maps.Settings{Limits: limits}})
+				other, err := Load(maps.PlaneOptions{Settings: maps.Settings{Limits: limits}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -128,7 +128,7 @@ func TestAttachNeverReplacesAnotherProgram(t *testing.T) {
 				occupy(t, how, other)
 				before := attachedTo(t, "eth1")
 
-				d := load(t, Options{Interfaces: []string{"eth0", "eth1"}})
+				d := load(t, maps.PlaneOptions{Interfaces: []string{"eth0", "eth1"}})
 				defer d.Close()
 				err = d.Attach()
 				if !errors.Is(err, ErrOccupied) || !strings.Contains(err.Error(), `eth1`) || !strings.Contains(err.Error(), `"xlb"`) {

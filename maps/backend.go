@@ -9,8 +9,7 @@ import (
 	"github.com/xlb-project/xlb/bpf"
 )
 
-// BackendID numbers a backend of a service in slots, counters and, later, flow
-// records. 0 is nobody.
+// BackendID numbers a backend of a service in slots, counters and flow records. 0 is nobody.
 type BackendID uint32
 
 // Forward says how packets reach a backend.
@@ -70,6 +69,13 @@ type Backend struct {
 	Checksum   bool   // GUE over IPv6: the right UDP checksum instead of none
 }
 
+// BackendState is what a backend's row lets packets do.
+type BackendState struct {
+	Up       bool // lives: takes packets of flows that it has
+	Accepts  bool // takes new flows
+	Resolved bool // its next hop is known
+}
+
 const (
 	etherTypeIPv4 = 0x0800
 	etherTypeIPv6 = 0x86dd
@@ -102,6 +108,10 @@ func (f Forward) overhead() int {
 		return udpHeader + 4
 	}
 	return 0
+}
+
+func stateOf(row *bpf.XlbBackend) BackendState {
+	return BackendState{Up: row.Flags&flagUp != 0, Accepts: row.Flags&flagAccepts != 0, Resolved: Forward(row.Forward) != Unresolved}
 }
 
 // row computes the header templates.

@@ -101,19 +101,22 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		return 1
 	}
 	for name, rows := range map[string]int{
-		bpf.XlbMapVips:      2 * l.vipRows(),
-		bpf.XlbMapPorts:     2 * l.portRows(),
-		bpf.XlbMapRanges:    2 * used(features.Ranges, l.portRows()),
-		bpf.XlbMapServices:  l.Services,
-		bpf.XlbMapRates:     used(features.Rates, l.Services),
-		bpf.XlbMapServerIds: used(features.QUIC, l.idRows()),
-		bpf.XlbMapSlots:     l.Slots,
-		bpf.XlbMapBackends:  l.Backends + 1,
-		bpf.XlbMapCounters:  cpus * l.counterRows(),
-		bpf.XlbMapFragments: bucketRecords * buckets(l.Fragments),
-		bpf.XlbMapFlows:     used(features.Tracking, flowBuckets(l.Flows)),
-		bpf.XlbMapSources:   used(features.Rates, bucketRecords*buckets(l.Sources)),
-		bpf.XlbMapRules:     used(features.Filters || features.NodeRules, max(l.Rules, 1)),
+		bpf.XlbMapVips:         2 * l.vipRows(),
+		bpf.XlbMapPorts:        2 * l.portRows(),
+		bpf.XlbMapRanges:       2 * used(features.Ranges, l.portRows()),
+		bpf.XlbMapServices:     l.Services,
+		bpf.XlbMapRates:        used(features.Rates, l.Services),
+		bpf.XlbMapServerIds:    used(features.QUIC, l.idRows()),
+		bpf.XlbMapSlots:        l.Slots,
+		bpf.XlbMapBackends:     l.Backends + 1,
+		bpf.XlbMapCounters:     cpus * l.counterRows(),
+		bpf.XlbMapCounterBase:  l.counterRows(),
+		bpf.XlbMapServiceNames: l.Services,
+		bpf.XlbMapBackendNames: l.Backends + 1,
+		bpf.XlbMapFragments:    bucketRecords * buckets(l.Fragments),
+		bpf.XlbMapFlows:        used(features.Tracking, flowBuckets(l.Flows)),
+		bpf.XlbMapSources:      used(features.Rates, bucketRecords*buckets(l.Sources)),
+		bpf.XlbMapRules:        used(features.Filters || features.NodeRules, max(l.Rules, 1)),
 	} {
 		spec.Maps[name].MaxEntries = uint32(rows)
 	}

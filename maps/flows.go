@@ -2,44 +2,11 @@ package maps
 
 import (
 	"iter"
+	"math/bits"
 	"sync/atomic"
 	"time"
 	"unsafe"
-
-	"github.com/xlb-project/xlb/bpf"
 )
-
-// Slot is a slot of a service in transition: who takes new flows, and who has all
-// flows without a record.
-type Slot struct {
-	Current    BackendID
-	Previous   BackendID
-	Transition bool // Previous and the records count; otherwise Current alone
-	Learned    bool // UDP flows without a record are new ones
-}
-
-// Flags of bpf/lib/types.h.
-const (
-	slotTransition = 1 << 31
-	slotLearned    = 1 << 30
-)
-
-func (s Slot) row() bpf.XlbSlot {
-	if !s.Transition {
-		return bpf.XlbSlot{Current: uint32(s.Current), Previous: uint32(s.Current)}
-	}
-	row := bpf.XlbSlot{Current: uint32(s.Current), Previous: uint32(s.Previous) | slotTransition}
-	if s.Learned {
-		row.Previous |= slotLearned
-	}
-	return row
-}
-
-// SetTransition gives a service a slot table as SetSlots does, with slots that may
-// be in transition.
-func (t *Tables) SetTransition(id ServiceID, slots []Slot) error {
-	return t.setSlots(id, len(slots), func(i int) bpf.XlbSlot { return slots[i].row() })
-}
 
 // FlowState is what has been seen of a recorded flow.
 type FlowState uint8
@@ -120,6 +87,72 @@ func flowOf(place int, word, tick uint64) (Flow, bool) {
 		Age:     time.Duration((tick-word>>flowTickShift)&flowTickMask) * time.Second,
 		Hash:    word>>flowTagShift<<flowTagShift | uint64(place/bucketFlows),
 	}, true
+}
+
+// AddFlows takes in flows recorded elsewhere, whose tables number their buckets
+// by the given count of low bits of the hash. A flow that is recorded already
+// stays as it is, and none is removed for room: it returns how many were added.
+// Where this table has more buckets than the flow's hash tells apart, it goes to
+// each that it may belong to.
+func (t *Tables) AddFlows(flows []Flow, lowBits int) int {
+	words, n := t.flowWords(), 0
+	if len(words) == 0 {
+		return 0
+	}
+	tick, buckets := atomic.LoadUint64(&t.state.rows[0].Tick), uint64(len(t.flows.rows))
+	for _, f := range flows {
+		word := f.word(tick)
+		if word == 0 {
+			continue
+		}
+		added, known := false, min(buckets, uint64(1)<<lowBits)
+		for bucket := f.Hash & (known - 1); bucket < buckets; bucket += known {
+			added = addFlow(words[bucket*bucketFlows:][:bucketFlows], word, tick) || added
+		}
+		if added {
+			n++
+		}
+	}
+	return n
+}
+
+// FlowBits returns how many of the lowest bits of a flow's hash its record knows.
+func (t *Tables) FlowBits() int { return bits.Len(uint(max(len(t.flows.rows), 1) - 1)) }
+
+// addFlow puts a record into a bucket unless it has one of the flow, or no room.
+func addFlow(bucket []uint64, word, tick uint64) bool {
+	place := -1
+	for i := range bucket {
+		old := atomic.LoadUint64(&bucket[i])
+		switch {
+		case flowEnded(old, tick):
+			place = i
+		case old>>flowTagShift == word>>flowTagShift:
+			return false
+		}
+	}
+	if place < 0 {
+		return false
+	}
+	old := atomic.LoadUint64(&bucket[place])
+	return flowEnded(old, tick) && atomic.CompareAndSwapUint64(&bucket[place], old, word)
+}
+
+// flowIdle is flow_idle of bpf/lib/config.h.
+const flowIdle = 900
+
+// flowEnded tells whether the data path takes a record for none.
+func flowEnded(word, tick uint64) bool {
+	return word>>flowStateShift&flowStateMask == 0 || (tick-word>>flowTickShift)&flowTickMask > flowIdle
+}
+
+// word is the record of a flow, 0 if there is nothing to record.
+func (f Flow) word(tick uint64) uint64 {
+	age := uint64(f.Age / time.Second)
+	if f.State == 0 || age > flowIdle || f.Backend > flowBackendMask {
+		return 0
+	}
+	return f.Hash>>flowTagShift<<flowTagShift | (tick-age)&flowTickMask<<flowTickShift | uint64(f.State)&flowStateMask<<flowStateShift | uint64(f.Backend)
 }
 
 func (t *Tables) flowWords() []uint64 {

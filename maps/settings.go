@@ -1,5 +1,13 @@
 package maps
 
+// PlaneOptions say what must be loaded, and where.
+type PlaneOptions struct {
+	Interfaces []string
+	Generic    bool // XDP behind the driver instead of in it: any device, several times slower
+	Settings   Settings
+	Features   Features
+}
+
 // Settings are a node's choices that are fixed when the program is loaded.
 type Settings struct {
 	Key            Key

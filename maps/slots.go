@@ -8,10 +8,91 @@ import (
 	"github.com/xlb-project/xlb/bpf"
 )
 
-// Move gives a slot to another owner, 0 for nobody.
+// Slot is an entry of a service's slot table: who takes new flows and, in a
+// transition, who has all flows without a record.
+type Slot struct {
+	Current    BackendID // 0 is nobody
+	Previous   BackendID
+	Transition bool // Previous and the records count; otherwise Current alone
+	Learned    bool // UDP flows without a record are new ones
+}
+
+// Flags of bpf/lib/types.h.
+const (
+	slotTransition = 1 << 31
+	slotLearned    = 1 << 30
+	slotOwner      = 1<<30 - 1
+)
+
+func (s Slot) row() bpf.XlbSlot {
+	if !s.Transition {
+		return bpf.XlbSlot{Current: uint32(s.Current), Previous: uint32(s.Current)}
+	}
+	row := bpf.XlbSlot{Current: uint32(s.Current), Previous: uint32(s.Previous) | slotTransition}
+	if s.Learned {
+		row.Previous |= slotLearned
+	}
+	return row
+}
+
+func slotOf(row bpf.XlbSlot) Slot {
+	s := Slot{Current: BackendID(row.Current)}
+	if row.Previous&slotTransition != 0 {
+		s.Previous, s.Transition, s.Learned = BackendID(row.Previous&slotOwner), true, row.Previous&slotLearned != 0
+	}
+	return s
+}
+
+// Steady returns the slots of owners that nobody takes over from.
+func Steady(owners []BackendID) []Slot {
+	slots := make([]Slot, len(owners))
+	for i, owner := range owners {
+		slots[i].Current = owner
+	}
+	return slots
+}
+
+// SetSlotTable gives a service a new slot table. It is written beside the old one
+// and switched in one store. No slots take the table away. On an error the old
+// table stays.
+func (t *Tables) SetSlotTable(id ServiceID, slots []Slot) error {
+	if int(id) >= len(t.services.rows) {
+		return fmt.Errorf("write slots of service %d: past limits.services (%d)", id, len(t.services.rows))
+	}
+	var table uint64
+	if len(slots) > 0 {
+		offset, err := t.slab.allocate(len(slots))
+		if err != nil {
+			return fmt.Errorf("write slots of service %d: %w", id, err)
+		}
+		rows := t.slots.rows[offset : offset+len(slots)]
+		for i := range rows {
+			rows[i] = slots[i].row()
+		}
+		table = word(offset, len(slots))
+	}
+	old := atomic.SwapUint64(&t.services.rows[id].Table, table)
+	t.slab.retire(split(old))
+	return nil
+}
+
+// SlotTable reads a service's slots.
+func (t *Tables) SlotTable(id ServiceID) []Slot {
+	if int(id) >= len(t.services.rows) {
+		return nil
+	}
+	offset, size := split(t.services.rows[id].Table)
+	slots := make([]Slot, size)
+	for i := range slots {
+		slots[i] = slotOf(t.slots.rows[offset+i])
+	}
+	return slots
+}
+
+// Move changes one slot.
 type Move struct {
-	Slot  int
-	Owner BackendID
+	Slot int
+	To   Slot
 }
 
 // MoveSlots changes single slots of a service's table in place, each with one
@@ -29,7 +110,7 @@ func (t *Tables) MoveSlots(id ServiceID, moves []Move) error {
 		}
 	}
 	for _, m := range moves {
-		row := bpf.XlbSlot{Current: uint32(m.Owner), Previous: uint32(m.Owner)}
+		row := m.To.row()
 		atomic.StoreUint64((*uint64)(unsafe.Pointer(&rows[m.Slot])), *(*uint64)(unsafe.Pointer(&row)))
 	}
 	return nil

@@ -27,10 +27,14 @@ type Tables struct {
 	slots     view[bpf.XlbSlot]
 	backends  view[bpf.XlbBackend]
 	counters  view[bpf.XlbCounter]
+	base      view[bpf.XlbCounter]
 	flows     view[bpf.XlbFlowBucket]
 	fragments view[bpf.XlbRecord]
 	sources   view[bpf.XlbRecord]
 	state     view[bpf.XlbSharedState]
+
+	serviceNames view[bpf.XlbServiceName]
+	backendNames view[bpf.XlbBackendName]
 
 	rules      *ebpf.Map
 	rulesKnown map[uint32]map[netip.Prefix]bool // what `rules` holds, by service
@@ -54,6 +58,9 @@ func Open(coll map[string]*ebpf.Map) (*Tables, error) {
 		open(coll, bpf.XlbMapSlots, &t.slots),
 		open(coll, bpf.XlbMapBackends, &t.backends),
 		open(coll, bpf.XlbMapCounters, &t.counters),
+		open(coll, bpf.XlbMapCounterBase, &t.base),
+		open(coll, bpf.XlbMapServiceNames, &t.serviceNames),
+		open(coll, bpf.XlbMapBackendNames, &t.backendNames),
 		open(coll, bpf.XlbMapFlows, &t.flows),
 		open(coll, bpf.XlbMapFragments, &t.fragments),
 		open(coll, bpf.XlbMapSources, &t.sources),
@@ -87,7 +94,8 @@ func open[T any](coll map[string]*ebpf.Map, name string, v *view[T]) error {
 // Close unmaps the tables. Packets go on using them.
 func (t *Tables) Close() error {
 	return errors.Join(t.vips.close(), t.ports.close(), t.ranges.close(), t.services.close(), t.rates.close(), t.serverIDs.close(),
-		t.slots.close(), t.backends.close(), t.counters.close(), t.flows.close(), t.fragments.close(), t.sources.close(), t.state.close())
+		t.slots.close(), t.backends.close(), t.counters.close(), t.base.close(), t.serviceNames.close(), t.backendNames.close(),
+		t.flows.close(), t.fragments.close(), t.sources.close(), t.state.close())
 }
 
 // SetTime sets the clock of a program whose time is fixed, in ns.
@@ -156,10 +164,25 @@ func (t *Tables) SetService(id ServiceID, s Service) error {
 	return nil
 }
 
+// RemoveService takes back all that a service's number stands for, after
+// SetListeners no longer names it: its slots, rules, server IDs, settings and name.
+func (t *Tables) RemoveService(id ServiceID) error {
+	if err := errors.Join(t.SetSlotTable(id, nil), t.SetServerIDs(id, ServerIDLengths{}, nil), t.SetService(id, Service{}), t.SetRules(id, nil)); err != nil {
+		return err
+	}
+	if int(id) < len(t.rates.rows) {
+		atomic.StoreUint64(&t.rates.rows[id].Arrival, 0)
+	}
+	return t.NameService(ServiceEntry{ID: id})
+}
+
 // SetServerIDs replaces the server IDs of a service, before SetService says that
 // it has QUIC routing. Packets see the old set or the new one. Without lengths the
 // service has none any more.
 func (t *Tables) SetServerIDs(id ServiceID, lengths ServerIDLengths, ids []ServerID) error {
+	if int(id) >= len(t.services.rows) {
+		return fmt.Errorf("write server IDs of service %d: past limits.services (%d)", id, len(t.services.rows))
+	}
 	var place uint64
 	if (lengths != ServerIDLengths{}) {
 		block, err := serverIDBlock(lengths, ids)
@@ -239,72 +262,15 @@ func (t *Tables) SetBackend(id BackendID, b Backend) error {
 	return nil
 }
 
-// SetSlots gives a service a new slot table: owners[i] is the backend of slot i,
-// 0 for nobody. It is written beside the old one and switched in one store. No
-// owners takes the table away. On an error the old table stays.
-func (t *Tables) SetSlots(id ServiceID, owners []BackendID) error {
-	return t.setSlots(id, len(owners), func(i int) bpf.XlbSlot { return Slot{Current: owners[i]}.row() })
-}
-
-func (t *Tables) setSlots(id ServiceID, size int, slot func(int) bpf.XlbSlot) error {
-	if int(id) >= len(t.services.rows) {
-		return fmt.Errorf("write slots of service %d: past limits.services (%d)", id, len(t.services.rows))
+// Backend reads a backend's state from its row.
+func (t *Tables) Backend(id BackendID) BackendState {
+	if int(id) >= len(t.backends.rows) {
+		return BackendState{}
 	}
-	var table uint64
-	if size > 0 {
-		offset, err := t.slab.allocate(size)
-		if err != nil {
-			return fmt.Errorf("write slots of service %d: %w", id, err)
-		}
-		rows := t.slots.rows[offset : offset+size]
-		for i := range rows {
-			rows[i] = slot(i)
-		}
-		table = word(offset, size)
-	}
-	old := atomic.SwapUint64(&t.services.rows[id].Table, table)
-	t.slab.retire(split(old))
-	return nil
-}
-
-// Slots reads the owners in a service's slot table.
-func (t *Tables) Slots(id ServiceID) []BackendID {
-	offset, size := split(t.services.rows[id].Table)
-	owners := make([]BackendID, size)
-	for i := range owners {
-		owners[i] = BackendID(t.slots.rows[offset+i].Current)
-	}
-	return owners
+	return stateOf(&t.backends.rows[id])
 }
 
 // word packs two numbers as the data path reads them: low half, high half.
 func word(low, high int) uint64 { return uint64(uint32(low)) | uint64(uint32(high))<<32 }
 
 func split(w uint64) (low, high int) { return int(uint32(w)), int(w >> 32) }
-
-// Counter counts packets and the bytes of their frames as they arrived.
-type Counter struct{ Packets, Bytes uint64 }
-
-// ReasonCounter returns how many packets left the pipeline for a reason. For
-// forwarded packets see [Tables.BackendCounter].
-func (t *Tables) ReasonCounter(r bpf.Reason) Counter { return t.counter(int(r)) }
-
-// BackendCounter returns what was forwarded to a backend since it got its number.
-func (t *Tables) BackendCounter(id BackendID) Counter { return t.counter(counterReasons + int(id)) }
-
-// ResetBackendCounter clears a backend's counters, for a number that is given anew.
-func (t *Tables) ResetBackendCounter(id BackendID) {
-	for cpu := range t.cpus {
-		t.counters.rows[cpu*t.counterRows+counterReasons+int(id)] = bpf.XlbCounter{}
-	}
-}
-
-func (t *Tables) counter(row int) Counter {
-	var sum Counter
-	for cpu := range t.cpus {
-		c := &t.counters.rows[cpu*t.counterRows+row]
-		sum.Packets += atomic.LoadUint64(&c.Packets)
-		sum.Bytes += atomic.LoadUint64(&c.Bytes)
-	}
-	return sum
-}

@@ -37,11 +37,11 @@ func newTables(t *testing.T, limits Limits) *Tables {
 func TestNewSlotTableIsWrittenBesideTheOldOne(t *testing.T) {
 	tables := newTables(t, Limits{Services: 2, Backends: 4, Slots: 30})
 	old := []BackendID{1, 2, 3, 1, 2, 3, 1, 2, 3, 1}
-	if err := tables.SetSlots(1, old); err != nil {
+	if err := tables.SetSlotTable(1, Steady(old)); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := split(tables.services.rows[1].Table)
-	if err := tables.SetSlots(1, []BackendID{4, 4, 4, 4, 4, 4, 4, 4, 4, 4}); err != nil {
+	if err := tables.SetSlotTable(1, Steady([]BackendID{4, 4, 4, 4, 4, 4, 4, 4, 4, 4})); err != nil {
 		t.Fatal(err)
 	}
 	for i, owner := range old {
@@ -50,11 +50,11 @@ func TestNewSlotTableIsWrittenBesideTheOldOne(t *testing.T) {
 		}
 	}
 	for range 100 { // regions come back after their grace period
-		if err := tables.SetSlots(1, old); err != nil {
+		if err := tables.SetSlotTable(1, Steady(old)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := tables.Slots(1); !slices.Equal(got, old) {
+	if got := tables.SlotTable(1); !slices.Equal(got, Steady(old)) {
 		t.Errorf("slots %v, want %v", got, old)
 	}
 }
@@ -62,14 +62,14 @@ func TestNewSlotTableIsWrittenBesideTheOldOne(t *testing.T) {
 func TestSlotTableThatDoesNotFitLeavesTheOldOne(t *testing.T) {
 	tables := newTables(t, Limits{Services: 2, Backends: 4, Slots: 30})
 	old := []BackendID{1, 2, 3}
-	if err := tables.SetSlots(0, old); err != nil {
+	if err := tables.SetSlotTable(0, Steady(old)); err != nil {
 		t.Fatal(err)
 	}
-	err := tables.SetSlots(0, make([]BackendID, 31))
+	err := tables.SetSlotTable(0, Steady(make([]BackendID, 31)))
 	if err == nil || !strings.Contains(err.Error(), "raise limits.slots") {
 		t.Errorf("error %v, want one that says what to raise", err)
 	}
-	if got := tables.Slots(0); !slices.Equal(got, old) {
+	if got := tables.SlotTable(0); !slices.Equal(got, Steady(old)) {
 		t.Errorf("slots %v, want the old ones %v", got, old)
 	}
 }
@@ -77,7 +77,7 @@ func TestSlotTableThatDoesNotFitLeavesTheOldOne(t *testing.T) {
 func TestNumbersPastTheLimitsAreRefused(t *testing.T) {
 	tables := newTables(t, Limits{Services: 2, Backends: 4, Slots: 30})
 	for what, err := range map[string]error{
-		"limits.services": tables.SetSlots(2, []BackendID{1}),
+		"limits.services": tables.SetSlotTable(2, Steady([]BackendID{1})),
 		"limits.backends": tables.SetBackend(5, Backend{}),
 		"past limits.services": tables.SetListeners([]Listener{
 			{VIP: netip.MustParsePrefix("192.0.2.10/32"), First: 80, Last: 80, Protocol: TCP, Service: 2},

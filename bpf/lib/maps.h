@@ -50,6 +50,16 @@ TABLE(backends, struct backend);
 TABLE(counters, struct counter);
 
 /*
+ * Go's alone: what to add to each row of `counters`, summed over CPUs. What was
+ * counted before this program's counters began, less what was taken back.
+ */
+TABLE(counter_base, struct counter);
+
+/* Go's alone: who has the number of a service or backend. */
+TABLE(service_names, struct service_name);
+TABLE(backend_names, struct backend_name);
+
+/*
  * First fragments seen, and sources under a limit of new connections. Written
  * by the data path alone, shared by all CPUs, bounded: a full bucket loses its
  * oldest record. A miss is a fragment out of order, or a source not seen lately.

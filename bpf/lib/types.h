@@ -233,6 +233,29 @@ struct counter {
  */
 #define COUNTER_REASONS 64
 
+/*
+ * Rows of `service_names` and `backend_names`: who has a number. The data path
+ * never looks; a daemon that starts finds here what its predecessor meant. `used`
+ * is cleared first and set last, so that a row is whole or nobody's.
+ */
+#define NAME_BYTES 64
+
+struct service_name {
+	__u64 used;
+	__u8 name[NAME_BYTES];
+};
+
+struct backend_name {
+	__u64 used;
+	__u64 live;    /* the live fraction, a float64 */
+	__u8 addr[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u32 service;
+	__u32 weight;
+	__u8 admin; /* what an operator ordered; the control plane's own numbers */
+	__u8 pad[7];
+	__u8 name[NAME_BYTES];
+};
+
 _Static_assert(sizeof(struct vip) == 64, "one cache line");
 _Static_assert(sizeof(struct port) == 8, "eight to a cache line");
 _Static_assert(sizeof(struct range) == 8, "eight to a cache line");
@@ -247,3 +270,5 @@ _Static_assert(__builtin_offsetof(struct backend, outer) + 20 <= 64,
 	       "Ethernet and an outer IPv4 header stay in the first line");
 _Static_assert(sizeof(struct record) * BUCKET_RECORDS == 64, "a bucket is a line");
 _Static_assert(sizeof(struct counter) == 16, "never across a line");
+_Static_assert(sizeof(struct service_name) % 8 == 0, "the stride of an mmapped array");
+_Static_assert(sizeof(struct backend_name) % 8 == 0, "the stride of an mmapped array");

@@ -21,6 +21,7 @@ import (
 	"github.com/xlb-project/xlb/control/metrics"
 	"github.com/xlb-project/xlb/control/neighbour"
 	"github.com/xlb-project/xlb/loader"
+	"github.com/xlb-project/xlb/maps"
 )
 
 func runCommand() *cobra.Command {
@@ -137,11 +138,8 @@ func preflight(cfg *config.Config) ([]neighbour.Link, error) {
 	return links, nil
 }
 
-func planeOptions(cfg *config.Config) loader.Options {
-	opts := loader.Options{Settings: control.PlaneSettings(cfg), Features: control.PlaneFeatures(cfg)}
-	if cfg.XDPMode == config.Generic {
-		opts.Mode = loader.Generic
-	}
+func planeOptions(cfg *config.Config) maps.PlaneOptions {
+	opts := maps.PlaneOptions{Generic: cfg.XDPMode == config.Generic, Settings: control.PlaneSettings(cfg), Features: control.PlaneFeatures(cfg)}
 	for _, i := range cfg.Interfaces {
 		opts.Interfaces = append(opts.Interfaces, i.Name)
 	}

@@ -19,7 +19,7 @@ type product struct {
 }
 
 func newProduct(s *model.State, f maps.Features) (*product, error) {
-	plane, err := loader.Load(loader.Options{Settings: s.Settings, Features: f})
+	plane, err := loader.Load(maps.PlaneOptions{Settings: s.Settings, Features: f})
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (p *product) fill(s *model.State) error {
 		err := errors.Join(
 			t.SetServerIDs(id, settings.QUIC, s.ServerIDs[id]),
 			t.SetService(id, settings),
-			t.SetSlots(id, s.Slots[id]),
+			t.SetSlotTable(id, maps.Steady(s.Slots[id])),
 		)
 		if err != nil {
 			return err

@@ -93,7 +93,7 @@ func newFlipper(ctx context.Context, c shape) (*flipper, error) {
 	if err != nil {
 		return nil, err
 	}
-	plane, err := loader.Load(loader.Options{Settings: control.PlaneSettings(cfg), Features: control.PlaneFeatures(cfg)})
+	plane, err := loader.Load(maps.PlaneOptions{Settings: control.PlaneSettings(cfg), Features: control.PlaneFeatures(cfg)})
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +157,8 @@ func ownTime() time.Duration {
 func (f *flipper) verify(good bool) error {
 	for s := range f.shape.services {
 		id, owned := maps.BackendID(1+s*f.shape.backends), 0
-		for _, owner := range f.tables.Slots(maps.ServiceID(s)) {
-			if owner == id {
+		for _, slot := range f.tables.SlotTable(maps.ServiceID(s)) {
+			if slot.Current == id {
 				owned++
 			}
 		}

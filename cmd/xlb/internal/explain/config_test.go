@@ -168,7 +168,10 @@ func (r *recorder) SetBackend(id maps.BackendID, b maps.Backend) error {
 	return nil
 }
 
-func (r *recorder) SetSlots(id maps.ServiceID, owners []maps.BackendID) error {
-	r.Slots[id] = owners
+func (r *recorder) SetSlotTable(id maps.ServiceID, slots []maps.Slot) error {
+	r.Slots[id] = nil
+	for _, slot := range slots {
+		r.Slots[id] = append(r.Slots[id], slot.Current)
+	}
 	return nil
 }

@@ -49,7 +49,7 @@ const growth = 256
 func New(cfg *config.Config, opts Options) (*Node, error) {
 	settings := control.PlaneSettings(cfg)
 	settings.FixedTime = true
-	plane, err := loader.Load(loader.Options{Settings: settings, Features: control.PlaneFeatures(cfg)})
+	plane, err := loader.Load(maps.PlaneOptions{Settings: settings, Features: control.PlaneFeatures(cfg)})
 	if err != nil {
 		return nil, err
 	}
