@@ -7,7 +7,8 @@ import (
 	"github.com/xlb-project/xlb/maps"
 )
 
-// path is the part of the data path that keeps connections: docs/DATAPATH.md section 12, Tracking, with room for all.
+// path is the part of the data path that keeps connections: docs/DATAPATH.md section 12, Tracking, with room for all. As in
+// the model of package sim, flows whose backend died begin anew with Current.
 type path struct {
 	slots   []maps.Slot
 	records map[uint64]record // by tuple hash

@@ -156,17 +156,15 @@ func (t *Table) Change(now time.Duration, owners []maps.BackendID, lives func(ma
 }
 
 // changeOpen gives a slot in transition to an owner and returns whether anything changed.
-func (t *Table) changeOpen(now time.Duration, o *transition, owner maps.BackendID, lives func(maps.BackendID) bool) bool {
-	was, previous := t.current[o.slot], o.previous
-	if owner != was {
-		t.current[o.slot], o.changed = owner, now
+func (t *Table) changeOpen(now time.Duration, o *transition, owner maps.BackendID, lives func(maps.BackendID) bool) (changed bool) {
+	if was := t.current[o.slot]; was != owner {
+		t.current[o.slot], o.changed, changed = owner, now, true
 		t.remember(o, was)
 	}
-	if previous != owner && (previous == 0 || !lives(previous)) {
-		o.previous = owner
-		t.remember(o, previous)
+	if o.previous != owner && (o.previous == 0 || !lives(o.previous)) {
+		o.previous, changed = owner, true
 	}
-	return owner != was || o.previous != previous
+	return changed
 }
 
 // remember notes who owned a slot since its transition opened.
