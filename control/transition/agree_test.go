@@ -103,6 +103,9 @@ func (w *twins) agree() {
 	w.Helper()
 	for s, want := range w.node.Slots() {
 		got := w.table.Slot(s)
+		if !got.Transition {
+			got.Previous = got.Current
+		}
 		if got.Current != maps.BackendID(want.Current+1) || got.Previous != maps.BackendID(want.Previous+1) || got.Transition != want.Transition {
 			w.Fatalf("at %s slot %d is %+v, of the model %+v", w.now, s, got, want)
 		}

@@ -24,7 +24,7 @@ type record struct {
 func newPath(t *Table) *path { return &path{slots: t.Slots(), records: map[uint64]record{}} }
 
 // store does what MoveSlots does. A move that changes nothing, or two of one slot, would be needless.
-func (p *path) store(moves []Move) {
+func (p *path) store(moves []maps.Move) {
 	last := -1
 	for _, m := range moves {
 		if m.Slot <= last || p.slots[m.Slot] == m.To {

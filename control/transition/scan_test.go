@@ -93,7 +93,7 @@ func TestUnderAffinityBySourceFlowsOfFormerOwnersNeedTheTransition(t *testing.T)
 	l.turn(4*idle, b)
 	l.want("with a flow of one who owned the slot before", l.sweep(6*idle, ofB, ofC), rest(b))
 	l.turn(6*idle, c)
-	l.want("with a flow of Current and one of a backend that is dead now", func() []Move {
+	l.want("with a flow of Current and one of a backend that is dead now", func() []maps.Move {
 		l.dead[b] = true
 		return l.sweep(8*idle, ofC, ofB)
 	}(), rest(c))

@@ -27,12 +27,6 @@ type Settings struct {
 	Limit    time.Duration // a transition ends so long after its latest change at the latest; 0: no limit
 }
 
-// Move is what a slot becomes.
-type Move struct {
-	Slot int
-	To   maps.Slot
-}
-
 // Table is a service's slots and their transitions. At rest it takes four bytes a slot. It is not safe for use by several
 // goroutines.
 type Table struct {
@@ -85,10 +79,7 @@ func (t *Table) Open() int { return len(t.open) }
 
 // Slots returns all slots.
 func (t *Table) Slots() []maps.Slot {
-	slots := make([]maps.Slot, len(t.current))
-	for s, owner := range t.current {
-		slots[s] = rest(owner)
-	}
+	slots := maps.Steady(t.current)
 	for i := range t.open {
 		slots[t.open[i].slot] = t.slot(&t.open[i])
 	}
@@ -116,7 +107,7 @@ func (t *Table) Previous() map[maps.BackendID]int {
 	return n
 }
 
-func rest(owner maps.BackendID) maps.Slot { return maps.Slot{Current: owner, Previous: owner} }
+func rest(owner maps.BackendID) maps.Slot { return maps.Slot{Current: owner} }
 
 func (t *Table) slot(o *transition) maps.Slot {
 	return maps.Slot{Current: t.current[o.slot], Previous: o.previous, Transition: true, Learned: o.learned}
@@ -125,8 +116,8 @@ func (t *Table) slot(o *transition) maps.Slot {
 // Change brings in new owners, as many as there are slots, and what lives now. It is also to be called when a backend dies
 // or comes back and no owner changes: in transitions whose Previous is dead, Current has taken its place by the time
 // that it comes back without its connections.
-func (t *Table) Change(now time.Duration, owners []maps.BackendID, lives func(maps.BackendID) bool) []Move {
-	var moves []Move
+func (t *Table) Change(now time.Duration, owners []maps.BackendID, lives func(maps.BackendID) bool) []maps.Move {
+	var moves []maps.Move
 	var opened []transition
 	next := 0 // of those that were open
 	for s, owner := range owners {
@@ -135,7 +126,7 @@ func (t *Table) Change(now time.Duration, owners []maps.BackendID, lives func(ma
 			o := &t.open[next]
 			next++
 			if t.changeOpen(now, o, owner, lives) {
-				moves = append(moves, Move{s, t.slot(o)})
+				moves = append(moves, maps.Move{Slot: s, To: t.slot(o)})
 			}
 			continue
 		}
@@ -144,12 +135,12 @@ func (t *Table) Change(now time.Duration, owners []maps.BackendID, lives func(ma
 		}
 		t.current[s] = owner
 		if t.settings.Tracking == Never || was == 0 || !lives(was) {
-			moves = append(moves, Move{s, rest(owner)})
+			moves = append(moves, maps.Move{Slot: s, To: rest(owner)})
 			continue
 		}
 		o := t.opening(now, s, was)
 		opened = append(opened, o)
-		moves = append(moves, Move{s, t.slot(&o)})
+		moves = append(moves, maps.Move{Slot: s, To: t.slot(&o)})
 	}
 	t.insert(opened)
 	return moves
@@ -198,12 +189,12 @@ func (t *Table) insert(opened []transition) {
 
 // Learn ends the learning period of UDP flows in transitions that were open for longer: from there on, UDP flows without a
 // record are new ones.
-func (t *Table) Learn(now time.Duration) []Move {
-	var moves []Move
+func (t *Table) Learn(now time.Duration) []maps.Move {
+	var moves []maps.Move
 	for i := range t.open {
 		if o := &t.open[i]; !o.learned && now-o.opened > t.settings.Learn {
 			o.learned = true
-			moves = append(moves, Move{int(o.slot), t.slot(o)})
+			moves = append(moves, maps.Move{Slot: int(o.slot), To: t.slot(o)})
 		}
 	}
 	return moves
@@ -218,15 +209,15 @@ func (t *Table) Hold(now time.Duration) {
 
 // Sweep ends the transitions that no record needs according to a scan of the flow table, which may have been a while ago,
 // and those whose time is up.
-func (t *Table) Sweep(now time.Duration, scan *Scan) []Move {
+func (t *Table) Sweep(now time.Duration, scan *Scan) []maps.Move {
 	return t.end(func(o *transition) bool {
 		done := now > o.holds && o.changed <= scan.at && !scan.needed(t, o)
 		return done || t.settings.Limit > 0 && now-o.changed > t.settings.Limit
 	})
 }
 
-func (t *Table) end(which func(*transition) bool) []Move {
-	var moves []Move
+func (t *Table) end(which func(*transition) bool) []maps.Move {
+	var moves []maps.Move
 	keep := t.open[:0]
 	for i := range t.open {
 		o := &t.open[i]
@@ -235,7 +226,7 @@ func (t *Table) end(which func(*transition) bool) []Move {
 			continue
 		}
 		delete(t.between, o.slot)
-		moves = append(moves, Move{int(o.slot), rest(t.current[o.slot])})
+		moves = append(moves, maps.Move{Slot: int(o.slot), To: rest(t.current[o.slot])})
 	}
 	if t.open = keep; len(keep) == 0 {
 		t.open, t.between = nil, nil
@@ -245,7 +236,7 @@ func (t *Table) end(which func(*transition) bool) []Move {
 
 // Track changes what is recorded. Without records there are no transitions. Where every flow had one and that does not
 // decide at rest any more, every slot enters a transition; the moves are to be stored before the service's settings.
-func (t *Table) Track(now time.Duration, tracking Tracking) []Move {
+func (t *Table) Track(now time.Duration, tracking Tracking) []maps.Move {
 	was := t.settings.Tracking
 	t.settings.Tracking = tracking
 	if tracking == Never {
@@ -254,7 +245,7 @@ func (t *Table) Track(now time.Duration, tracking Tracking) []Move {
 	if was != Always || tracking != Change {
 		return nil
 	}
-	var moves []Move
+	var moves []maps.Move
 	var opened []transition
 	for s, owner := range t.current {
 		if _, open := t.find(s); open || owner == 0 {
@@ -263,7 +254,7 @@ func (t *Table) Track(now time.Duration, tracking Tracking) []Move {
 		o := t.opening(now, s, owner)
 		o.learned, o.found = true, true // as it was while all were recorded
 		opened = append(opened, o)
-		moves = append(moves, Move{s, t.slot(&o)})
+		moves = append(moves, maps.Move{Slot: s, To: t.slot(&o)})
 	}
 	t.insert(opened)
 	return moves

@@ -30,14 +30,14 @@ func newLab(t *testing.T, settings Settings) *lab {
 }
 
 // turn gives slot 0 to an owner.
-func (l *lab) turn(now time.Duration, owner maps.BackendID) []Move {
+func (l *lab) turn(now time.Duration, owner maps.BackendID) []maps.Move {
 	owners := slices.Clone(l.current)
 	owners[0] = owner
 	return l.Change(now, owners, func(b maps.BackendID) bool { return !l.dead[b] })
 }
 
 // sweep ends what the records do not need. Their hashes are in slot 0.
-func (l *lab) sweep(now time.Duration, flows ...maps.Flow) []Move {
+func (l *lab) sweep(now time.Duration, flows ...maps.Flow) []maps.Move {
 	scan := l.scan(now)
 	for _, f := range flows {
 		scan.See(f)
@@ -53,11 +53,11 @@ func (l *lab) scan(now time.Duration) *Scan {
 	return NewScan(now, rows)
 }
 
-func (l *lab) want(what string, got []Move, want ...maps.Slot) {
+func (l *lab) want(what string, got []maps.Move, want ...maps.Slot) {
 	l.Helper()
-	var moves []Move
+	var moves []maps.Move
 	for _, to := range want {
-		moves = append(moves, Move{0, to})
+		moves = append(moves, maps.Move{Slot: 0, To: to})
 	}
 	if diff := cmp.Diff(moves, got); diff != "" {
 		l.Errorf("%s (-want +got):\n%s", what, diff)
@@ -150,7 +150,7 @@ func TestAdoptedTransitionsGoOnWithANewClock(t *testing.T) {
 	if got := table.Previous(); len(got) != 2 || got[a] != 1 || got[b] != 1 {
 		t.Errorf("previous owners %v", got)
 	}
-	if diff := cmp.Diff([]Move{{2, learned(c, b)}}, table.Learn(time.Hour+learn+1)); diff != "" {
+	if diff := cmp.Diff([]maps.Move{{Slot: 2, To: learned(c, b)}}, table.Learn(time.Hour+learn+1)); diff != "" {
 		t.Errorf("learning (-want +got):\n%s", diff)
 	}
 	if moves := table.Sweep(time.Hour+idle, NewScan(time.Hour+idle, nil)); len(moves) != 0 {
@@ -165,14 +165,14 @@ func TestTrackingChangesAtRunTime(t *testing.T) {
 	l := newLab(t, Settings{Tracking: Always})
 	l.turn(0, b)
 	moves := l.Track(1, Change)
-	want := []Move{{1, learned(b, b)}, {2, learned(c, c)}} // 0 is open, 3 nobody's
+	want := []maps.Move{{Slot: 1, To: learned(b, b)}, {Slot: 2, To: learned(c, c)}} // 0 is open, 3 nobody's
 	if diff := cmp.Diff(want, moves); diff != "" {
 		t.Errorf("from always to change (-want +got):\n%s", diff)
 	}
 	if moves := l.Track(2, Always); len(moves) != 0 {
 		t.Errorf("from change to always moved %+v", moves)
 	}
-	want = []Move{{0, rest(b)}, {1, rest(b)}, {2, rest(c)}}
+	want = []maps.Move{{Slot: 0, To: rest(b)}, {Slot: 1, To: rest(b)}, {Slot: 2, To: rest(c)}}
 	if diff := cmp.Diff(want, l.Track(3, Never)); diff != "" {
 		t.Errorf("to never (-want +got):\n%s", diff)
 	}
