@@ -36,8 +36,9 @@ type testCase struct {
 
 // cases returns all of them in the order of the table.
 func cases() []testCase {
-	tunnel4 := maps.Features{Tunnel4: true}
-	tunnel6 := maps.Features{IPv6: true, Tunnel6: true}
+	// A service tracks changes unless its configuration says otherwise.
+	tunnel4 := maps.Features{Tunnel4: true, Tracking: true}
+	tunnel6 := maps.Features{IPv6: true, Tunnel6: true, Tracking: true}
 	forward := func(name string, t traffic, s func() model.State, f maps.Features) testCase {
 		t.grows = !f.L2
 		return testCase{name: name, traffic: t, state: s, features: f, verdict: model.TX, reason: bpf.ReasonForwarded}
@@ -47,13 +48,14 @@ func cases() []testCase {
 		forward("tcp4/ipip/1", tcp4(1), ipip, tunnel4),
 		forward("tcp4/ipip/1M", tcp4(million), ipip, tunnel4),
 		forward("tcp4/ipip/10M", tcp4(10*million), ipip, tunnel4),
-		forward("tcp4/l2/1", tcp4(1), serving(maps.TCP, maps.L2), maps.Features{L2: true}),
+		forward("tcp4/l2/1", tcp4(1), serving(maps.TCP, maps.L2), maps.Features{L2: true, Tracking: true}),
 		forward("tcp4/gue/1", tcp4(1), gue, tunnel4),
 		forward("tcp4/gue/1M", tcp4(million), gue, tunnel4),
 		forward("tcp6/ipip/1M", tcp6(million), serving6, tunnel6),
 		forward("udp4/ipip/1M", udp4(million), serving(maps.UDP, maps.IPIP), tunnel4),
-		forward("quic/gue/1M", quic4(million), servingQUIC, maps.Features{Tunnel4: true, QUIC: true}),
+		forward("quic/gue/1M", quic4(million), servingQUIC, maps.Features{Tunnel4: true, QUIC: true, Tracking: true}),
 		forward("new-flow/ipip", syn4(unlimited), ipip, tunnel4),
+		forward("transition/ipip/1M", tcp4(million), changing, tunnel4),
 		{
 			name: "pass/not-ours-v4", traffic: elsewhere(tcp4(1)), state: ipip, features: tunnel4,
 			verdict: model.Pass, reason: bpf.ReasonNotOurs,
@@ -67,7 +69,7 @@ func cases() []testCase {
 			verdict: model.Pass, reason: bpf.ReasonNotIp,
 		},
 		{
-			name: "drop/denied-source", traffic: tcp4(million), state: denying, features: maps.Features{Tunnel4: true, NodeRules: true},
+			name: "drop/denied-source", traffic: tcp4(million), state: denying, features: maps.Features{Tunnel4: true, NodeRules: true, Tracking: true},
 			verdict: model.Drop, reason: bpf.ReasonDeniedByNode,
 		},
 		forward("services/10k", toManyVIPs(tcp4(million)), servingMany, tunnel4),

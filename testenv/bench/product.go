@@ -50,6 +50,11 @@ func (p *product) fill(s *model.State) error {
 			return err
 		}
 	}
+	for id, slots := range s.Transitions {
+		if err := t.SetSlotTable(id, slots); err != nil {
+			return err
+		}
+	}
 	var deny []maps.Rule
 	for _, source := range s.NodeDeny {
 		deny = append(deny, maps.Rule{Source: source})

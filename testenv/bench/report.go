@@ -24,6 +24,7 @@ var bars = []bar{
 	{"tcp4/gue/1", "tcp4/ipip/1", 1.3},
 	{"tcp6/ipip/1M", "tcp4/ipip/1M", 1.35},
 	{"new-flow/ipip", "tcp4/ipip/1M", 1.1},
+	{"transition/ipip/1M", "tcp4/ipip/1M", 4},
 	{"pass/not-ours-v4", "", 8},
 	{"pass/arp", "", 3},
 	{"services/10k", "tcp4/ipip/1M", 1.5},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/xlb-project/xlb/bpf/model"
 	"github.com/xlb-project/xlb/control/balance"
+	"github.com/xlb-project/xlb/control/config"
 	"github.com/xlb-project/xlb/maps"
 )
 
@@ -58,7 +59,7 @@ func newState(services, backends int, proto maps.Protocol, backend func(i int) m
 	s := model.State{
 		Settings: maps.Settings{Key: maps.Key{1}, Limits: maps.Limits{
 			Services: services, Backends: services * backends, Slots: services * size,
-			Fragments: 1 << 16, Sources: 1 << 16,
+			Fragments: 1 << 16, Sources: 1 << 16, Flows: config.DefaultFlows,
 		}},
 		Services: map[maps.ServiceID]maps.Service{},
 		Slots:    map[maps.ServiceID][]maps.BackendID{},
@@ -88,6 +89,22 @@ func serving(proto maps.Protocol, forward maps.Forward) func() model.State {
 	return func() model.State {
 		return newState(1, backends, proto, func(i int) maps.Backend { return backend4(forward, i) })
 	}
+}
+
+// changing is a service that is about to hand every slot to another backend, with
+// the flow table of a default configuration.
+func changing() model.State {
+	s := newState(1, backends, maps.TCP, func(i int) maps.Backend {
+		b := backend4(maps.IPIP, i)
+		b.Up, b.Accepts = true, true
+		return b
+	})
+	slots := make([]maps.Slot, len(s.Slots[0]))
+	for i, owner := range s.Slots[0] {
+		slots[i] = maps.Slot{Current: 1 + owner%backends, Previous: owner, Transition: true}
+	}
+	s.Slots, s.Transitions = nil, map[maps.ServiceID][]maps.Slot{0: slots}
+	return s
 }
 
 // serving6 is one service of IPv6 whose backends are reached over IPv6.
