@@ -46,8 +46,13 @@ struct {
 	__type(value, struct probe_counters);
 } probes SEC(".maps");
 
-#define PROBE_MARK 0x58000000
-#define PROBE_MARK_MASK 0xff000000
+/*
+ * Probes of this instance: what a mark has above the backend's number. The
+ * number has as many bits as in flow records.
+ */
+const volatile __u32 probe_mark = 0x58000000;
+
+#define PROBE_BACKEND_MASK FLOW_BACKEND_MASK
 #define LINK_HEADER 14 /* of lo */
 #define LINK_TYPE 12   /* offset of the ethertype, or of the first tag */
 
@@ -277,7 +282,7 @@ static __always_inline bool write_link(struct probe *p)
 
 static __always_inline enum probe_result send(struct __sk_buff *skb)
 {
-	__u32 id = skb->mark & ~PROBE_MARK_MASK;
+	__u32 id = skb->mark & PROBE_BACKEND_MASK;
 	struct probe p = { .skb = skb, .backend = bpf_map_lookup_elem(&backends, &id), .hash = bpf_get_hash_recalc(skb) };
 
 	if (!p.backend || p.backend->forward == FORWARD_NONE)
@@ -310,7 +315,7 @@ int probe(struct __sk_buff *skb)
 	__u32 len = skb->len;
 	enum probe_result result;
 
-	if ((skb->mark & PROBE_MARK_MASK) != PROBE_MARK)
+	if ((skb->mark & ~PROBE_BACKEND_MASK) != probe_mark)
 		return TCX_NEXT;
 	result = send(skb);
 	count(result, len);

@@ -57,9 +57,10 @@ type ProbeProbeCounters struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	ProbeMapBackends = "backends"
-	ProbeMapProbes   = "probes"
-	ProbeProgProbe   = "probe"
+	ProbeMapBackends  = "backends"
+	ProbeMapProbes    = "probes"
+	ProbeProgProbe    = "probe"
+	ProbeVarProbeMark = "probe_mark"
 )
 
 // LoadProbe returns the embedded CollectionSpec for Probe.
@@ -119,6 +120,7 @@ type ProbeMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeVariableSpecs struct {
+	ProbeMark *ebpf.VariableSpec `ebpf:"probe_mark"`
 }
 
 // ProbeObjects contains all objects after they have been loaded into the kernel.
@@ -156,6 +158,7 @@ func (m *ProbeMaps) Close() error {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbeVariables struct {
+	ProbeMark *ebpf.Variable `ebpf:"probe_mark"`
 }
 
 // ProbePrograms contains all programs after they have been loaded into the kernel.
