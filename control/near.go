@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/xlb-project/xlb/control/config"
 )
 
 const (
@@ -42,11 +44,13 @@ func nearest(name string, names []string) []string {
 		distance int
 	}
 	var found []candidate
+	// A third of the letters is a slip, more is another word.
+	most := min(max(len(name)/3, 1), 2)
 	for _, n := range names {
-		// A third of the letters is a slip, more is another word. Addresses differ by
-		// a digit or two, and those of siblings by no less.
-		most := min(max(len(name)/3, 1), 2)
-		if d := distance(name, n, most); d <= most {
+		if len(n) > len(name)+most || len(name) > len(n)+most {
+			continue
+		}
+		if d := config.Distance(name, n); d <= most {
 			found = append(found, candidate{n, d})
 		}
 	}
@@ -57,32 +61,3 @@ func nearest(name string, names []string) []string {
 	}
 	return out
 }
-
-// distance counts the letters that are inserted, removed, replaced or swapped
-// with their neighbour to turn a into b; beyond most it is some number above.
-func distance(a, b string, most int) int {
-	if abs(len(a)-len(b)) > most {
-		return most + 1
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			replace := last[j-1]
-			if a[i-1] != b[j-1] {
-				replace++
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, replace)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
-}
-
-func abs(n int) int { return max(n, -n) }

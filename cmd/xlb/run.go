@@ -55,7 +55,11 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	}
 	defer func() { err = errors.Join(err, plane.Close()) }()
 
-	socket, err := api.Listen(cfg.API.Socket)
+	access, err := api.NewAccess(cfg.API)
+	if err != nil {
+		return err
+	}
+	socket, err := api.Listen(cfg.API.Socket, access)
 	if err != nil {
 		return err
 	}
@@ -98,7 +102,8 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return watcher.Run(ctx) })
 	group.Go(func() error { return engine.Run(ctx) })
-	group.Go(func() error { return serve(ctx, socket, api.Handler(engine)) })
+	handler := api.Handler(engine, api.Options{Access: access, Version: versionString(), Log: log})
+	group.Go(func() error { return api.Serve(ctx, socket, handler, log) })
 	if metricsListener != nil {
 		group.Go(func() error { return serve(ctx, metricsListener, metrics.Handler(engine, versionString())) })
 	}

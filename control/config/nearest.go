@@ -12,17 +12,17 @@ func nearest(s string, names []string) int {
 		if len(s) > len(name)+most {
 			continue
 		}
-		if d := distance(s, name); d <= most && d < len(s) && (best < 0 || d < least) {
+		if d := Distance(s, name); d <= most && d < len(s) && (best < 0 || d < least) {
 			best, least = i, d
 		}
 	}
 	return best
 }
 
-// distance counts the bytes to insert, delete, replace or swap with their
+// Distance counts the bytes to insert, delete, replace or swap with their
 // neighbour to turn a into b (optimal string alignment, the restricted form of
 // F. J. Damerau's distance, CACM 7(3), 1964).
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j
