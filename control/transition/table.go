@@ -34,6 +34,7 @@ type Table struct {
 	current  []maps.BackendID
 	open     []transition // in the order of their slots
 	between  map[int32][]maps.BackendID
+	records  bool // every slot stays open, see Record
 }
 
 // transition is an open one. Who owned its slot besides Previous and Current is in Table.between, for services that need
@@ -79,7 +80,10 @@ func (t *Table) Open() int { return len(t.open) }
 
 // Slots returns all slots.
 func (t *Table) Slots() []maps.Slot {
-	slots := maps.Steady(t.current)
+	slots := make([]maps.Slot, len(t.current))
+	for s, owner := range t.current {
+		slots[s] = rest(owner)
+	}
 	for i := range t.open {
 		slots[t.open[i].slot] = t.slot(&t.open[i])
 	}
@@ -107,7 +111,7 @@ func (t *Table) Previous() map[maps.BackendID]int {
 	return n
 }
 
-func rest(owner maps.BackendID) maps.Slot { return maps.Slot{Current: owner} }
+func rest(owner maps.BackendID) maps.Slot { return maps.Slot{Current: owner, Previous: owner} }
 
 func (t *Table) slot(o *transition) maps.Slot {
 	return maps.Slot{Current: t.current[o.slot], Previous: o.previous, Transition: true, Learned: o.learned}
@@ -121,7 +125,6 @@ func (t *Table) Change(now time.Duration, owners []maps.BackendID, lives func(ma
 	var opened []transition
 	next := 0 // of those that were open
 	for s, owner := range owners {
-		was := t.current[s]
 		if next < len(t.open) && int(t.open[next].slot) == s {
 			o := &t.open[next]
 			next++
@@ -130,20 +133,58 @@ func (t *Table) Change(now time.Duration, owners []maps.BackendID, lives func(ma
 			}
 			continue
 		}
-		if owner == was {
-			continue
+		if owner != t.current[s] {
+			moves = append(moves, t.changeResting(now, s, owner, lives, &opened))
 		}
-		t.current[s] = owner
-		if t.settings.Tracking == Never || was == 0 || !lives(was) {
-			moves = append(moves, maps.Move{Slot: s, To: rest(owner)})
-			continue
-		}
-		o := t.opening(now, s, was)
-		opened = append(opened, o)
-		moves = append(moves, maps.Move{Slot: s, To: t.slot(&o)})
 	}
 	t.insert(opened)
 	return moves
+}
+
+// ChangeSlots is Change for a caller who knows which slots may have another owner than before: owners are those of slots,
+// which are in order.
+func (t *Table) ChangeSlots(now time.Duration, slots []int32, owners []maps.BackendID, lives func(maps.BackendID) bool) []maps.Move {
+	var moves []maps.Move
+	var opened []transition
+	next := 0 // of those that were open
+	settle := func(before int32) {
+		for ; next < len(t.open) && t.open[next].slot < before; next++ {
+			if o := &t.open[next]; t.changeOpen(now, o, t.current[o.slot], lives) {
+				moves = append(moves, maps.Move{Slot: int(o.slot), To: t.slot(o)})
+			}
+		}
+	}
+	for i, s := range slots {
+		settle(s)
+		if next < len(t.open) && t.open[next].slot == s {
+			o := &t.open[next]
+			next++
+			if t.changeOpen(now, o, owners[i], lives) {
+				moves = append(moves, maps.Move{Slot: int(s), To: t.slot(o)})
+			}
+		} else if owners[i] != t.current[s] {
+			moves = append(moves, t.changeResting(now, int(s), owners[i], lives, &opened))
+		}
+	}
+	settle(int32(len(t.current)))
+	t.insert(opened)
+	return moves
+}
+
+// changeResting gives a slot at rest to another owner, and adds its transition to opened if it enters one.
+func (t *Table) changeResting(now time.Duration, s int, owner maps.BackendID, lives func(maps.BackendID) bool, opened *[]transition) maps.Move {
+	was := t.current[s]
+	t.current[s] = owner
+	dead := was == 0 || !lives(was)
+	if t.settings.Tracking == Never || dead && !t.records {
+		return maps.Move{Slot: s, To: rest(owner)}
+	}
+	o := t.opening(now, s, was)
+	if dead {
+		o.previous, o.learned, o.found = owner, true, true
+	}
+	*opened = append(*opened, o)
+	return maps.Move{Slot: s, To: t.slot(&o)}
 }
 
 // changeOpen gives a slot in transition to an owner and returns whether anything changed.
@@ -210,6 +251,9 @@ func (t *Table) Hold(now time.Duration) {
 // Sweep ends the transitions that no record needs according to a scan of the flow table, which may have been a while ago,
 // and those whose time is up.
 func (t *Table) Sweep(now time.Duration, scan *Scan) []maps.Move {
+	if t.records {
+		return nil
+	}
 	return t.end(func(o *transition) bool {
 		done := now > o.holds && o.changed <= scan.at && !scan.needed(t, o)
 		return done || t.settings.Limit > 0 && now-o.changed > t.settings.Limit
@@ -245,6 +289,11 @@ func (t *Table) Track(now time.Duration, tracking Tracking) []maps.Move {
 	if was != Always || tracking != Change {
 		return nil
 	}
+	return t.openAll(now)
+}
+
+// openAll has every slot at rest enter a transition from its owner to itself: nothing moves, but flows have records.
+func (t *Table) openAll(now time.Duration) []maps.Move {
 	var moves []maps.Move
 	var opened []transition
 	for s, owner := range t.current {
@@ -252,7 +301,7 @@ func (t *Table) Track(now time.Duration, tracking Tracking) []maps.Move {
 			continue
 		}
 		o := t.opening(now, s, owner)
-		o.learned, o.found = true, true // as it was while all were recorded
+		o.learned, o.found = true, true // a flow without a record is the owner's either way
 		opened = append(opened, o)
 		moves = append(moves, maps.Move{Slot: s, To: t.slot(&o)})
 	}
