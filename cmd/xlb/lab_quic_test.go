@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/xlb-project/xlb/testenv"
+	"github.com/xlb-project/xlb/testenv/quiclab"
 )
 
 func TestQUICClientsStayOnTheirBackendWhenTheirAddressChanges(t *testing.T) {
@@ -17,8 +18,8 @@ func TestQUICClientsStayOnTheirBackendWhenTheirAddressChanges(t *testing.T) {
 		id := []byte{0xab, 0xcd, 0xef, byte(i)}
 		backends = append(backends, fmt.Sprintf("{name: %s, address: %s, server_id: %q}", b.Name(), b.Addr, fmt.Sprintf("%x", id)))
 		for _, vip := range bothVIPs {
-			serveQUIC(t, b, netip.AddrPortFrom(vip, routable), connectionIDs{rotation, id})
-			serveQUIC(t, b, netip.AddrPortFrom(vip, unroutable), connectionIDs{rotation, []byte{0xff, 0xff, 0xff, byte(i)}})
+			serveQUIC(t, b, netip.AddrPortFrom(vip, routable), quiclab.ConnectionIDs{Rotation: rotation, Server: id})
+			serveQUIC(t, b, netip.AddrPortFrom(vip, unroutable), quiclab.ConnectionIDs{Rotation: rotation, Server: []byte{0xff, 0xff, 0xff, byte(i)}})
 		}
 	}
 	const settings = "vip: %q, port: [443, 444], protocol: udp, forward: gue, quic: {server_id_length: 4, config_rotation: [0, 2]}"
@@ -38,7 +39,7 @@ func TestQUICClientsStayOnTheirBackendWhenTheirAddressChanges(t *testing.T) {
 				if after := c.backend(); after != before {
 					t.Errorf("the client of %s moved from %s to %s with its address", from, before, after)
 				}
-				if got := c.conn.LocalAddr().String(); got != sources[clients+i].String() {
+				if got := c.Conn.LocalAddr().String(); got != sources[clients+i].String() {
 					t.Errorf("the client is at %s, want %s", got, sources[clients+i])
 				}
 				// A new connection from where the client is now goes by the flow hash, and so mostly elsewhere.
