@@ -29,11 +29,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 			return v_;             \
 	} while (0)
 
-static __always_inline enum verdict pipeline(struct pkt *p)
+/*
+ * What becomes of a packet that is ours. It is compiled three times: for plain
+ * packets of either family, of which much is a constant here, and for all others.
+ */
+static __always_inline enum verdict forward(struct pkt *p)
 {
-	STAGE(parse_link(p));
-	STAGE(parse_ip(p));
-	STAGE(find_vip(p));
 	STAGE(parse_lengths(p));
 	STAGE(check_source(p));
 	STAGE(check_source_vip(p));
@@ -54,6 +55,25 @@ static __always_inline enum verdict pipeline(struct pkt *p)
 	STAGE(clamp_mss(p));
 	STAGE(rewrite(p));
 	return emit(p);
+}
+
+static __always_inline enum verdict pipeline(struct pkt *p)
+{
+	STAGE(parse_link(p));
+	if (p->v6) {
+		STAGE(parse_ip(p));
+		STAGE(find_vip(p));
+		p->plain = is_plain(p);
+		if (p->plain)
+			return forward(p);
+	} else {
+		STAGE(parse_ip(p));
+		STAGE(find_vip(p));
+		p->plain = is_plain(p);
+		if (p->plain)
+			return forward(p);
+	}
+	return forward(p);
 }
 
 /* The only place that counts. */

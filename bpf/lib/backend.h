@@ -17,7 +17,7 @@ static __always_inline enum verdict check_hop(struct pkt *p)
 	struct iphdr *ip = p->data + p->l3;
 	struct ipv6hdr *ip6 = (void *)ip;
 
-	if (p->v6 ? (void *)(ip6 + 1) > p->data_end : (void *)(ip + 1) > p->data_end)
+	if (p->v6 ? is_beyond(p, ip6 + 1) : is_beyond(p, ip + 1))
 		return drop(p, REASON_BAD_LENGTH);
 	if ((p->v6 ? ip6->hop_limit : ip->ttl) <= 1)
 		return drop(p, REASON_TTL_EXPIRED);
@@ -75,6 +75,8 @@ static __always_inline bool asks_quic(const struct pkt *p)
 
 static __always_inline enum verdict choose_backend(struct pkt *p)
 {
+	__u32 owner;
+
 	if (!p->owner) {
 		if (!p->service)
 			return drop(p, REASON_NO_BACKEND);
@@ -86,7 +88,8 @@ static __always_inline enum verdict choose_backend(struct pkt *p)
 		if (!p->owner)
 			return drop(p, REASON_NO_BACKEND);
 	}
-	p->backend = bpf_map_lookup_elem(&backends, &p->owner);
+	owner = p->owner;
+	p->backend = bpf_map_lookup_elem(&backends, &owner);
 	return VERDICT_NEXT;
 }
 

@@ -108,7 +108,7 @@ static __always_inline enum verdict handle_icmp(struct pkt *p)
 {
 	struct icmphdr *icmp = p->data + p->l3 + (p->l4 & 0x1fff);
 
-	if (p->proto != (p->v6 ? NEXT_ICMPV6 : IPPROTO_ICMP) || p->fragment == FRAGMENT_LATER)
+	if (p->plain || p->proto != (p->v6 ? NEXT_ICMPV6 : IPPROTO_ICMP) || p->fragment == FRAGMENT_LATER)
 		return VERDICT_NEXT;
 	if (p->fragment == FRAGMENT_FIRST)
 		return drop(p, REASON_FRAGMENT);

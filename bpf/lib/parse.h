@@ -62,6 +62,26 @@ static __always_inline enum verdict parse_ip(struct pkt *p)
 	return VERDICT_NEXT;
 }
 
+/* Whether the packet is plain, and p->v6 a constant where this is inlined. */
+static __always_inline bool is_plain(const struct pkt *p)
+{
+	struct iphdr *ip = p->data + p->l3;
+	struct ipv6hdr *ip6 = (void *)ip;
+	__u8 proto;
+
+	if (p->v6) {
+		if ((void *)(ip6 + 1) + PLAIN_L4 > p->data_end)
+			return false;
+		proto = ip6->nexthdr;
+	} else {
+		if ((void *)(ip + 1) + PLAIN_L4 > p->data_end || ip->ihl * 4 != IPV4_HEADER_MIN ||
+		    ip->frag_off & (IPV4_FRAGMENT_OFFSET | IPV4_MORE_FRAGMENTS))
+			return false;
+		proto = ip->protocol;
+	}
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP;
+}
+
 /* 0 if the checksum of an IPv4 header is right. Global, so that the verifier looks at its loops once. */
 __noinline int sum_header(struct xdp_md *ctx, __u32 l3)
 {
@@ -78,15 +98,17 @@ static __always_inline enum verdict parse_ipv4(struct pkt *p)
 	struct iphdr *ip = p->data + p->l3;
 	__be16 frag;
 
-	if ((void *)(ip + 1) > p->data_end)
+	if (is_beyond(p, ip + 1))
 		return drop(p, REASON_BAD_LENGTH);
-	p->l4 = ip->ihl * 4;
+	p->l4 = p->plain ? IPV4_HEADER_MIN : ip->ihl * 4;
 	p->len = bpf_ntohs(ip->tot_len);
 	if (p->l4 < IPV4_HEADER_MIN || p->len < p->l4 || (void *)ip + p->len > p->data_end)
 		return drop(p, REASON_BAD_LENGTH);
 	if (verify_checksum && sum_header(p->ctx, p->l3))
 		return drop(p, REASON_BAD_CHECKSUM);
 	p->proto = ip->protocol;
+	if (p->plain)
+		return VERDICT_NEXT;
 	frag = ip->frag_off;
 	if (frag & IPV4_FRAGMENT_OFFSET)
 		p->fragment = FRAGMENT_LATER;
@@ -101,7 +123,7 @@ static __always_inline enum verdict parse_ipv6(struct pkt *p)
 {
 	struct ipv6hdr *ip6 = p->data + p->l3;
 
-	if ((void *)(ip6 + 1) > p->data_end)
+	if (is_beyond(p, ip6 + 1))
 		return drop(p, REASON_BAD_LENGTH);
 	p->len = IPV6_HEADER + bpf_ntohs(ip6->payload_len);
 	if ((void *)ip6 + p->len > p->data_end)
@@ -214,7 +236,7 @@ static __always_inline enum verdict parse_extensions(struct pkt *p)
 	struct extensions found = {};
 	int reason;
 
-	if (!use_ipv6 || !p->v6 || !is_extension(p->proto))
+	if (p->plain || !use_ipv6 || !p->v6 || !is_extension(p->proto))
 		return VERDICT_NEXT;
 	reason = walk_extensions(p->ctx, p->l3, p->len, &found);
 	if (reason == REASON_EXTENSION_HEADERS)
@@ -241,7 +263,7 @@ static __always_inline enum verdict parse_tcp(struct pkt *p, struct tcphdr *tcp)
 {
 	__u32 room = p->len - p->l4;
 
-	if (room < TCP_HEADER_MIN || (void *)(tcp + 1) > p->data_end)
+	if (room < TCP_HEADER_MIN || is_beyond(p, tcp + 1))
 		return drop(p, REASON_BAD_LENGTH);
 	if (p->fragment == FRAGMENT_NONE && (tcp->doff < 5 || tcp->doff * 4 > room))
 		return drop(p, REASON_BAD_LENGTH);
@@ -254,7 +276,7 @@ static __always_inline enum verdict parse_udp(struct pkt *p, struct udphdr *udp)
 {
 	__u32 room = p->len - p->l4;
 
-	if (room < UDP_HEADER || (void *)(udp + 1) > p->data_end)
+	if (room < UDP_HEADER || is_beyond(p, udp + 1))
 		return drop(p, REASON_BAD_LENGTH);
 	if (p->fragment == FRAGMENT_NONE && (bpf_ntohs(udp->len) < UDP_HEADER || bpf_ntohs(udp->len) > room))
 		return drop(p, REASON_BAD_LENGTH);
@@ -270,7 +292,7 @@ static __always_inline enum verdict parse_ports(struct pkt *p)
 		return VERDICT_NEXT;
 	if (p->proto == IPPROTO_TCP)
 		return parse_tcp(p, l4);
-	if (p->proto == IPPROTO_UDP)
+	if (p->plain || p->proto == IPPROTO_UDP)
 		return parse_udp(p, l4);
 	return pass(p, REASON_NO_SERVICE);
 }

@@ -23,6 +23,10 @@ enum fragment {
 	FRAGMENT_LATER, /* has none */
 };
 
+/*
+ * No pointer to a field is handed to a helper or a function that is not inlined:
+ * all fields would have to live on the stack, and be read again, from there on.
+ */
 struct pkt {
 	struct xdp_md *ctx;
 	void *data;
@@ -36,6 +40,12 @@ struct pkt {
 	__u64 l3;  /* offset of the IP header in the frame */
 	__u64 l4;  /* offset of what follows the IP headers, in the IP packet */
 	__u64 len; /* of the IP packet */
+	/*
+	 * TCP or UDP right behind an IP header without options, whole, and with
+	 * PLAIN_L4 bytes of the frame behind it. The pipeline is compiled for plain
+	 * packets apart: what follows from it costs them nothing.
+	 */
+	bool plain;
 	bool v6;
 	__u8 proto;
 	__u8 fragment; /* enum fragment */
@@ -59,23 +69,39 @@ struct pkt {
 	__u32 counter; /* row to add to: a reason's or a backend's */
 };
 
+/*
+ * Ends the packet. What a packet is counted as is known to the compiler no earlier
+ * than here: else it has all packets load the reason before a check that few fail.
+ */
+static __always_inline enum verdict end(struct pkt *p, __u32 reason, enum verdict verdict)
+{
+	asm volatile("" : "+r"(reason));
+	p->counter = reason;
+	return verdict;
+}
+
 /* Makes a stage end the packet: `return drop(p, REASON_X);` */
 static __always_inline enum verdict drop(struct pkt *p, enum reason reason)
 {
-	p->counter = reason;
-	return VERDICT_DROP;
+	return end(p, reason, VERDICT_DROP);
 }
 
 static __always_inline enum verdict pass(struct pkt *p, enum reason reason)
 {
-	p->counter = reason;
-	return VERDICT_PASS;
+	return end(p, reason, VERDICT_PASS);
 }
 
 static __always_inline enum verdict answer(struct pkt *p, enum reason reason)
 {
-	p->counter = reason;
-	return VERDICT_TX;
+	return end(p, reason, VERDICT_TX);
+}
+
+#define PLAIN_L4 20 /* any TCP header begins so long; with a UDP header, frames of minimum size have as much */
+
+/* Whether what ends at `end` does not lie in the frame. Of plain packets it is known that all headers do. */
+static __always_inline bool is_beyond(const struct pkt *p, const void *end)
+{
+	return !p->plain && end > p->data_end;
 }
 
 /* Takes the packet's bounds from the context, at the start and after a resize. */

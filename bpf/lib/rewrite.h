@@ -22,13 +22,13 @@ static __always_inline bool decrease_ttl(struct pkt *p, struct inner *inner)
 
 	inner->len = p->len;
 	if (!p->v6) {
-		if ((void *)(ip + 1) > p->data_end)
+		if (is_beyond(p, ip + 1))
 			return false;
 		inner->tos = ip->tos;
 		ipv4_decrease_ttl(ip);
 		return true;
 	}
-	if ((void *)(ip6 + 1) > p->data_end)
+	if (is_beyond(p, ip6 + 1))
 		return false;
 	inner->tos = ip6->priority << 4 | ip6->flow_lbl[0] >> 4;
 	ip6->hop_limit--;

@@ -117,8 +117,12 @@ static __always_inline const struct vip *lookup_vip6(const __be32 *addr)
 {
 	__u32 row;
 	const struct vip *vip = probe_vip6(state.vip_table, addr, 128, &row);
+	struct in6_addr copy;
 
-	return vip || !use_prefixes ? vip : vip_at(lookup_prefix6((const void *)addr));
+	if (vip || !use_prefixes)
+		return vip;
+	__builtin_memcpy(&copy, addr, sizeof(copy));
+	return vip_at(lookup_prefix6(&copy));
 }
 
 static __always_inline enum verdict find_vip(struct pkt *p)
