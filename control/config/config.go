@@ -47,24 +47,35 @@ const (
 
 // Bounds of what may be written.
 const (
-	MaxWeight     = 1000
-	MaxThreshold  = 100 // of rise and fall
-	MinInterval   = 50 * time.Millisecond
-	MaxTimeout    = time.Minute
-	MaxRate       = 1000000000 // per second, and of a burst
-	MaxTooBigRate = 1000000
-	MinMSS        = 88
-	MaxServerID   = 8 // bytes
-	MaxServices   = 65536
-	MaxListeners  = 1048576
-	MaxBackends   = 1048576
-	MaxSlots      = 268435456
-	MaxRules      = 1048576
-	MaxSources    = 16777216
-	MaxFragments  = 16777216
-	MaxServerIDs  = 1048576
-	MaxFlows      = 67108864
-	MaxTable      = 16777259 // slots of one service: the largest table that balance builds
+	MaxWeight      = 1000
+	MaxThreshold   = 100 // of rise and fall
+	MinInterval    = 50 * time.Millisecond
+	MaxTimeout     = time.Minute
+	MinSilence     = 5 * time.Second // of a daemon that counts as dead
+	MaxSilence     = 24 * time.Hour
+	MinFlowIdle    = 10 * time.Second
+	MaxFlowIdle    = time.Hour // the data path counts seconds modulo 4096
+	MinFlowLearn   = time.Second
+	MaxFlowLearn   = 10 * time.Minute
+	MaxTransition  = 24 * time.Hour
+	MaxSlowStart   = time.Hour
+	MaxEjectFor    = 24 * time.Hour
+	MaxTTL         = 24 * time.Hour
+	MaxConnections = 1000000    // that a passive judgement may need
+	MaxRate        = 1000000000 // per second, and of a burst
+	MaxTooBigRate  = 1000000
+	MinMSS         = 88
+	MaxServerID    = 8 // bytes
+	MaxServices    = 65536
+	MaxListeners   = 1048576
+	MaxBackends    = 1048576
+	MaxSlots       = 268435456
+	MaxRules       = 1048576
+	MaxSources     = 16777216
+	MaxFragments   = 16777216
+	MaxServerIDs   = 1048576
+	MaxFlows       = 67108864
+	MaxTable       = 16777259 // slots of one service: the largest table that balance builds
 )
 
 // XDPMode says where the program meets a packet.
@@ -170,6 +181,14 @@ type API struct {
 type DeadDaemon struct {
 	Action DeadAction
 	After  time.Duration // silence before PassAfter and DropAfter; 0 with Keep
+}
+
+// String returns the action as a file writes it: keep, or pass-after 1m.
+func (d DeadDaemon) String() string {
+	if d.Action == Keep {
+		return string(Keep)
+	}
+	return string(d.Action) + " " + spanText(d.After)
 }
 
 // HealthSettings are the node's settings of health checks.

@@ -29,6 +29,9 @@ services:
 // addresses lets cmp compare netip values, whose fields it cannot see.
 var addresses = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{})
 
+// at is a place in the configuration's own file.
+func at(line, column int) Position { return Position{Line: line, Column: column} }
+
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // prefix returns the prefix s, or the one that holds the address s alone.
@@ -55,7 +58,7 @@ func TestMinimalFileGetsAllDefaults(t *testing.T) {
 		StateDir:   "/var/lib/xlb",
 		DeadDaemon: DeadDaemon{Action: Keep},
 		Flows:      Flows{15 * time.Minute, 30 * time.Second, time.Hour},
-		Interfaces: []Interface{{"eth0", Position{1, 14}}},
+		Interfaces: []Interface{{"eth0", at(1, 14)}},
 		XDPMode:    Native,
 		HashKey:    [16]byte{0x78, 0x6c, 0x62, 0x20, 0x64, 0x65, 0x66, 0x61, 0x75, 0x6c, 0x74, 0x20, 0x6b, 0x65, 0x79, 0x21},
 		Metrics:    Metrics{netip.MustParseAddrPort("127.0.0.1:9480")},
@@ -80,10 +83,10 @@ func TestMinimalFileGetsAllDefaults(t *testing.T) {
 				Fall:    3,
 			},
 			Backends: []Backend{
-				{Name: "10.1.0.1", Address: addr("10.1.0.1"), Weight: 100, At: Position{9, 16}},
-				{Name: "10.1.0.2", Address: addr("10.1.0.2"), Weight: 50, At: Position{9, 37}},
+				{Name: "10.1.0.1", Address: addr("10.1.0.1"), Weight: 100, At: at(9, 16)},
+				{Name: "10.1.0.2", Address: addr("10.1.0.2"), Weight: 50, At: at(9, 37)},
 			},
-			At: Position{3, 5},
+			At: at(3, 5),
 		}},
 	}
 	if diff := cmp.Diff(want, parse(t, minimal), addresses); diff != "" {
@@ -136,7 +139,7 @@ services:
 		StateDir:   "/var/lib/xlb",
 		DeadDaemon: DeadDaemon{Action: Keep},
 		Flows:      Flows{15 * time.Minute, 30 * time.Second, time.Hour},
-		Interfaces: []Interface{{"eth0", Position{3, 5}}, {"bond0.12", Position{4, 5}}},
+		Interfaces: []Interface{{"eth0", at(3, 5)}, {"bond0.12", at(4, 5)}},
 		XDPMode:    Generic,
 		HashKey:    [16]byte{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55},
 		Metrics:    Metrics{netip.MustParseAddrPort("[::1]:9000")},
@@ -177,8 +180,8 @@ services:
 				Rise:    100,
 				Fall:    1,
 			},
-			Backends: []Backend{{"first", addr("10.1.0.1"), 1000, []byte{10, 11}, MAC{2, 0, 0, 0, 0, 10}, Position{25, 9}}},
-			At:       Position{18, 5},
+			Backends: []Backend{{"first", addr("10.1.0.1"), 1000, []byte{10, 11}, MAC{2, 0, 0, 0, 0, 10}, at(25, 9)}},
+			At:       at(18, 5),
 		}},
 	}
 	if diff := cmp.Diff(want, got, addresses); diff != "" {

@@ -7,41 +7,45 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// defaultService returns what holds for a service that says nothing.
+func defaultService() Service {
+	return Service{Protocols: []Protocol{DefaultProtocol}, Tracking: DefaultTracking}
+}
+
 // service reads one service; guePort is the node's.
 func (d *decoder) service(n *yaml.Node, path string, guePort uint16) Service {
-	s := Service{Protocols: []Protocol{DefaultProtocol}, Tracking: DefaultTracking, At: position(n)}
+	s := defaultService()
+	s.At = d.place(n)
 	ownGUE := false
-	var last []func() // fields whose defaults come from others
-	later := func(f func(n *yaml.Node, path string)) read {
-		return func(n *yaml.Node, path string) { last = append(last, func() { f(n, path) }) }
-	}
+	last := func() {}
 	d.mapping(n, path, wantService,
-		field{"name", "write one such as name: web", text(d, &s.Name, wantName)},
-		field{"vip", "write the address that clients use, such as vip: 192.0.2.10", d.prefix(&s.VIP, wantVIP)},
-		field{"port", "write the port that clients use, such as port: 80", d.ports(&s.Ports)},
-		field{"protocol", "", d.protocols(&s.Protocols)},
-		field{"forward", "write forward: " + string(IPIP) + " or forward: " + string(L2), text(d, &s.Forward, wantForward)},
-		field{"gue", "", func(n *yaml.Node, path string) {
-			ownGUE = true
-			d.mapping(n, path, wantOwnGUE, field{"port", "write one such as port: 6080", d.port(&s.GUEPort)})
-		}},
-		field{"slots", "", d.number(&s.Slots, wantSlots)},
-		field{"affinity", "", later(func(n *yaml.Node, path string) { d.affinity(n, path, &s) })},
-		field{"filter", "", func(n *yaml.Node, path string) { s.Filter = d.filter(n, path) }},
-		field{"limits", "", func(n *yaml.Node, path string) {
+		field{name: "name", missing: "write one such as name: web", read: text(d, &s.Name, wantName)},
+		field{name: "vip", missing: "write the address that clients use, such as vip: 192.0.2.10", read: d.prefix(&s.VIP, wantVIP)},
+		field{name: "port", missing: "write the port that clients use, such as port: 80", read: d.ports(&s.Ports)},
+		field{name: "protocol", read: d.protocols(&s.Protocols)},
+		field{name: "forward", missing: "write forward: " + string(IPIP) + " or forward: " + string(L2), read: known(d, &s.Forward, wantForward)},
+		field{name: "gue", read: given(&ownGUE, func(n *yaml.Node, path string) {
+			d.mapping(n, path, wantOwnGUE, field{name: "port", missing: "write one such as port: 6080", read: d.port(&s.GUEPort)})
+		})},
+		field{name: "slots", read: d.number(&s.Slots, wantSlots)},
+		field{name: "affinity", read: d.later(&last, func(n *yaml.Node, path string) { d.affinity(n, path, &s) })},
+		field{name: "tracking", read: known(d, &s.Tracking, wantTracking)},
+		field{name: "slow_start", read: d.duration(&s.SlowStart)},
+		field{name: "panic", read: d.number(&s.Panic, wantPanic)},
+		field{name: "filter", read: func(n *yaml.Node, path string) { s.Filter = d.filter(n, path) }},
+		field{name: "limits", read: func(n *yaml.Node, path string) {
 			d.mapping(n, path, wantRates,
-				field{"new_connections_per_source", "", d.rate(&s.NewConnections)},
-				field{"packets", "", d.rate(&s.Packets)},
+				field{name: "new_connections_per_source", read: d.rate(&s.NewConnections)},
+				field{name: "packets", read: d.rate(&s.Packets)},
 			)
 		}},
-		field{"mss", "", d.bounded(&s.MSS, MinMSS, 1<<16-1, wantMSS)},
-		field{"quic", "", func(n *yaml.Node, path string) { s.QUIC = d.quic(n, path) }},
-		field{"health", "", later(func(n *yaml.Node, path string) { s.Health = d.health(n, path, &s) })},
-		field{"backends", "write backends: [{address: 10.1.0.1}]", d.backends(&s.Backends)},
+		field{name: "mss", read: d.bounded(&s.MSS, wantMSS)},
+		field{name: "quic", read: func(n *yaml.Node, path string) { s.QUIC = d.quic(n, path) }},
+		field{name: "health", read: d.later(&last, func(n *yaml.Node, path string) { s.Health = d.health(n, path, &s) })},
+		field{name: "discover", read: d.later(&last, func(n *yaml.Node, path string) { s.Discover = d.discover(n, path, &s) })},
+		field{name: "backends", missing: "write backends: [{address: 10.1.0.1}]", unless: "discover", read: d.backends(&s.Backends)},
 	)
-	for _, f := range last {
-		f()
-	}
+	last()
 	if s.Forward == GUE && !ownGUE {
 		s.GUEPort = guePort
 	}
@@ -51,27 +55,26 @@ func (d *decoder) service(n *yaml.Node, path string, guePort uint16) Service {
 func (d *decoder) protocols(to *[]Protocol) read {
 	return func(n *yaml.Node, path string) {
 		*to = nil
-		d.oneOrMore(n, path, wantProtocol, func(n *yaml.Node, path string) {
+		d.oneOrMore(n, path, wantProtocol.want, func(n *yaml.Node, path string) {
 			var p Protocol
-			text(d, &p, wantProtocol)(n, path)
+			known(d, &p, wantProtocol)(n, path)
 			*to = append(*to, p)
 		})
 	}
 }
 
 func (d *decoder) affinity(n *yaml.Node, path string, s *Service) {
-	n, ok := d.open(n, path, wantAffinity)
-	switch {
-	case !ok:
-	case n.Kind == yaml.MappingNode:
+	word := d.scalar(wantAffinity.want, Schema{Type: "string", Enum: wantAffinity.words}, func(n *yaml.Node) bool {
+		if n.Value == "source" {
+			s.Affinity = Affinity{BySource: true, Bits: max(s.VIP.Addr().BitLen(), 0)}
+		}
+		return slices.Contains(wantAffinity.words, n.Value)
+	})
+	d.wordOrMapping(n, path, word, func(n *yaml.Node, path string) {
 		s.Affinity.BySource = true
-		d.mapping(n, path, wantAffinity,
-			field{"source_prefix", "write affinity: flow, source or {source_prefix: 24}", d.number(&s.Affinity.Bits, wantBits)})
-	case n.Kind == yaml.ScalarNode && n.Value == "source":
-		s.Affinity = Affinity{BySource: true, Bits: max(s.VIP.Addr().BitLen(), 0)}
-	case n.Kind != yaml.ScalarNode || n.Value != "flow":
-		d.fail(n, path, wantAffinity)
-	}
+		d.mapping(n, path, wantAffinity.want, field{name: "source_prefix",
+			missing: "write affinity: flow, source or {source_prefix: 24}", read: d.number(&s.Affinity.Bits, wantBits)})
+	})
 }
 
 func (d *decoder) filter(n *yaml.Node, path string) *Filter {
@@ -79,19 +82,13 @@ func (d *decoder) filter(n *yaml.Node, path string) *Filter {
 	var allow, deny prefixes
 	chosen := false
 	d.mapping(n, path, wantFilter,
-		field{"allow", "", d.prefixes(&allow)},
-		field{"allow_file", "", d.prefixFile(&allow)},
-		field{"deny", "", d.prefixes(&deny)},
-		field{"deny_file", "", d.prefixFile(&deny)},
-		field{"default", "", func(n *yaml.Node, path string) {
-			chosen = true
-			d.either(&f.DefaultDeny, "allow", "deny", wantFallback)(n, path)
-		}},
+		field{name: "allow", read: d.prefixes(&allow)},
+		field{name: "allow_file", read: d.prefixFile(&allow)},
+		field{name: "deny", read: d.prefixes(&deny)},
+		field{name: "deny_file", read: d.prefixFile(&deny)},
+		field{name: "default", read: given(&chosen, d.either(&f.DefaultDeny, wantFallback))},
 	)
-	if unread := func(name string) bool { return d.unread[path+name] }; !allow.given && !deny.given &&
-		!d.rejected(path) && !slices.ContainsFunc([]string{".allow", ".allow_file", ".deny", ".deny_file"}, unread) {
-		d.reject(position(n), path, "the filter has neither allow nor deny", wantFilter.remedy)
-	}
+	d.atLeastOne(n, path, "the filter has neither allow nor deny", wantFilter.remedy, "allow", "allow_file", "deny", "deny_file")
 	if !chosen {
 		f.DefaultDeny = !deny.given
 	}
@@ -99,18 +96,18 @@ func (d *decoder) filter(n *yaml.Node, path string) *Filter {
 	return f
 }
 
+// defaultBurst is what may come at once at a rate without a burst.
+func defaultBurst(perSecond int) int { return max(perSecond/10, 1) }
+
 func (d *decoder) rate(to **Rate) read {
 	return func(n *yaml.Node, path string) {
 		r, burst := &Rate{}, false
 		d.mapping(n, path, wantRate,
-			field{"rate", "write a number per second, such as rate: 100", d.number(&r.PerSecond, wantPerSecond)},
-			field{"burst", "", func(n *yaml.Node, path string) {
-				burst = true
-				d.number(&r.Burst, wantBurst)(n, path)
-			}},
+			field{name: "rate", missing: "write a number per second, such as rate: 100", read: d.number(&r.PerSecond, wantPerSecond)},
+			field{name: "burst", read: given(&burst, d.number(&r.Burst, wantBurst))},
 		)
 		if !burst {
-			r.Burst = max(r.PerSecond/10, 1)
+			r.Burst = defaultBurst(r.PerSecond)
 		}
 		*to = r
 	}
@@ -119,16 +116,16 @@ func (d *decoder) rate(to **Rate) read {
 func (d *decoder) quic(n *yaml.Node, path string) (lengths [Rotations]uint8) {
 	length, used := 0, []int{0}
 	d.mapping(n, path, wantQUIC,
-		field{"server_id_length", "write one such as server_id_length: 4", d.bounded(&length, 1, MaxServerID, wantIDLength)},
-		field{"config_rotation", "", func(n *yaml.Node, path string) {
+		field{name: "server_id_length", missing: "write one such as server_id_length: 4", read: d.bounded(&length, wantIDLength)},
+		field{name: "config_rotation", read: func(n *yaml.Node, path string) {
 			used = nil
-			d.oneOrMore(n, path, wantRotation, func(n *yaml.Node, path string) {
+			d.oneOrMore(n, path, wantRotation.want, func(n *yaml.Node, path string) {
 				rotation := -1
-				d.bounded(&rotation, 0, Rotations-1, wantRotation)(n, path)
+				d.bounded(&rotation, wantRotation)(n, path)
 				switch {
 				case rotation < 0:
 				case slices.Contains(used, rotation):
-					d.reject(position(n), path, fmt.Sprintf("config rotation %d is given twice", rotation), "keep one of them")
+					d.refuse(n, path, fmt.Sprintf("config rotation %d is given twice", rotation), "keep one of them")
 				default:
 					used = append(used, rotation)
 				}
@@ -141,45 +138,6 @@ func (d *decoder) quic(n *yaml.Node, path string) (lengths [Rotations]uint8) {
 	return lengths
 }
 
-func (d *decoder) health(n *yaml.Node, path string, s *Service) *Health {
-	h := &Health{Target: DefaultTarget, Interval: DefaultInterval, Timeout: DefaultTimeout, Rise: DefaultRise, Fall: DefaultFall}
-	d.mapping(n, path, wantHealth,
-		field{"http", "", func(n *yaml.Node, path string) { h.HTTP = d.http(n, path, s) }},
-		field{"tcp", "", func(n *yaml.Node, path string) {
-			h.TCP = &TCPCheck{Port: checkPort(s)}
-			d.mapping(n, path, wantTCP, field{"port", "", d.port(&h.TCP.Port)})
-		}},
-		field{"interval", "", d.duration(&h.Interval)},
-		field{"timeout", "", d.duration(&h.Timeout)},
-		field{"rise", "", d.number(&h.Rise, wantCount)},
-		field{"fall", "", d.number(&h.Fall, wantCount)},
-	)
-	h.FastInterval = max(h.Interval/4, min(MinInterval, h.Interval))
-	return h
-}
-
-func (d *decoder) http(n *yaml.Node, path string, s *Service) *HTTPCheck {
-	h := &HTTPCheck{Path: DefaultPath, Port: checkPort(s)}
-	if a := s.VIP.Addr(); a.Is6() {
-		h.Host = "[" + a.String() + "]"
-	} else if a.IsValid() {
-		h.Host = a.String()
-	}
-	d.mapping(n, path, wantHTTP,
-		field{"path", "", text(d, &h.Path, wantPath)},
-		field{"port", "", d.port(&h.Port)},
-		field{"host", "", text(d, &h.Host, wantHost)},
-		field{"status", "", func(n *yaml.Node, path string) {
-			d.oneOrMore(n, path, wantStatus, func(n *yaml.Node, path string) {
-				var v int
-				d.number(&v, wantStatus)(n, path)
-				h.Status = append(h.Status, v)
-			})
-		}},
-	)
-	return h
-}
-
 func (d *decoder) backends(to *[]Backend) read {
 	return func(n *yaml.Node, path string) {
 		d.list(n, path, wantBackends, func(n *yaml.Node, path string) {
@@ -189,13 +147,13 @@ func (d *decoder) backends(to *[]Backend) read {
 }
 
 func (d *decoder) backend(n *yaml.Node, path string) Backend {
-	b := Backend{Weight: DefaultWeight, At: position(n)}
+	b := Backend{Weight: DefaultWeight, At: d.place(n)}
 	d.mapping(n, path, wantBackend,
-		field{"address", "write one such as address: 10.1.0.1", d.address(&b.Address)},
-		field{"weight", "", d.number(&b.Weight, wantWeight)},
-		field{"name", "", text(d, &b.Name, wantName)},
-		field{"server_id", "", d.serverID(&b.ServerID)},
-		field{"mac", "", d.mac(&b.MAC)},
+		field{name: "address", missing: "write one such as address: 10.1.0.1", read: d.address(&b.Address)},
+		field{name: "weight", read: d.number(&b.Weight, wantWeight)},
+		field{name: "name", read: text(d, &b.Name, wantName)},
+		field{name: "server_id", read: d.serverID(&b.ServerID)},
+		field{name: "mac", read: d.mac(&b.MAC)},
 	)
 	if b.Name == "" && b.Address.IsValid() {
 		b.Name = b.Address.String()

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 const (
@@ -15,6 +18,7 @@ const (
 // Position is a place in a file, counted from 1. The zero Position is unknown.
 type Position struct {
 	Line, Column int
+	File         string // that the configuration includes; empty: its own
 }
 
 // Error is one problem of a configuration: what is wrong, and what to write instead.
@@ -44,7 +48,7 @@ func (e Error) Error() string {
 }
 
 // Errors are all problems of a configuration in the order of the file, those of
-// the lists that it names in files of their own behind them; never empty.
+// the files that it names behind them; never empty.
 type Errors []Error
 
 // Error returns one line for each of the first 20 problems and the number of the others.
@@ -71,23 +75,32 @@ func (es Errors) Unwrap() []error {
 	return errs
 }
 
-// problems collects the errors of one file. A path such as services[0].port
-// names the value that is wrong.
+// problems collects the errors of one configuration. A path such as
+// services[0].port names the value that is wrong; services are counted over all
+// files.
 type problems struct {
 	file    string
+	parts   []part
 	list    Errors
 	unread  map[string]bool
 	entries map[string][]place // of lists that are put together, where each entry is written
 }
 
-// place is where a value is written: its path, and the file if that is another.
+// part is a file of the configuration: its own first, then those it includes.
+type part struct {
+	file  string // empty: the configuration's own
+	doc   *yaml.Node
+	first int // number of its first service
+}
+
+// place is where a value is written.
 type place struct {
-	path, file string
+	path string
 	Position
 }
 
 func newProblems(file string) *problems {
-	return &problems{file: file, unread: make(map[string]bool), entries: make(map[string][]place)}
+	return &problems{file: file, parts: []part{{}}, unread: make(map[string]bool), entries: make(map[string][]place)}
 }
 
 // add records a problem of the value at path.
@@ -100,10 +113,38 @@ func (p *problems) addAt(at place, message, remedy string) {
 	if p.full() {
 		return
 	}
-	if at.path != "" {
-		message = at.path + ": " + message
+	if path := strings.TrimPrefix(p.shown(at.path), "."); path != "" {
+		message = path + ": " + message
 	}
-	p.list = append(p.list, Error{cmp.Or(at.file, p.file), at.Line, at.Column, message, remedy})
+	p.list = append(p.list, Error{cmp.Or(at.File, p.file), at.Line, at.Column, message, remedy})
+}
+
+// home returns the file that the value at path is written in.
+func (p *problems) home(path string) part {
+	home := p.parts[0]
+	if i, _, ok := serviceNumber(path); ok {
+		for _, part := range p.parts[1:] {
+			if part.first <= i {
+				home = part
+			}
+		}
+	}
+	return home
+}
+
+// shown returns a path as the file counts that the value is written in.
+func (p *problems) shown(path string) string {
+	if i, rest, ok := serviceNumber(path); ok {
+		return fmt.Sprintf("services[%d]%s", i-p.home(path).first, rest)
+	}
+	return path
+}
+
+// serviceNumber splits the path of a value of a service.
+func serviceNumber(path string) (number int, rest string, ok bool) {
+	digits, rest, ok := strings.Cut(strings.TrimPrefix(path, "services["), "]")
+	number, err := strconv.Atoi(digits)
+	return number, rest, ok && err == nil && strings.HasPrefix(path, "services[")
 }
 
 // reject is add for a value that cannot be read at all.

@@ -38,9 +38,10 @@ func refused(t *testing.T, examples map[string]example) {
 
 func TestBadFilesAreRefusedWithPlaceAndRemedy(t *testing.T) {
 	const (
-		root = "; the fields here are interfaces, xdp_mode, hash_key, metrics, api, source, gue, icmp, fragments, " +
-			"verify_checksum, deny, deny_file, gateway_mac, limits, services"
-		other = "; the fields here are name, vip, port, protocol, forward, gue, slots, affinity, filter, limits, mss, quic, health, backends"
+		root = "; the fields here are interfaces, include, instance, state_dir, xdp_mode, hash_key, metrics, api, dead_daemon, health, flows, " +
+			"source, gue, icmp, fragments, verify_checksum, deny, deny_file, gateway_mac, limits, services"
+		other = "; the fields here are name, vip, port, protocol, forward, gue, slots, affinity, tracking, slow_start, panic, filter, limits, " +
+			"mss, quic, health, discover, backends"
 		empty = "xlb.yaml: the file is empty: write at least interfaces and services, see docs/configuration.md"
 		local = ": write the unicast address of a machine, such as 10.1.0.1"
 		name  = " is not a name: write up to 63 of a-z, 0-9, '-', '_' and '.', beginning with a letter or digit"

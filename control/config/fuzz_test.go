@@ -5,6 +5,8 @@ import (
 	"errors"
 	"regexp"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // goTypes are words that only a Go programmer understands.
@@ -29,6 +31,16 @@ func FuzzParse(f *testing.F) {
 		"interfaces: [e]\nservices: [{name: q, vip: 192.0.2.1, port: 1, protocol: udp, forward: l2, quic: {server_id_length: 1, config_rotation: [0, 6]}, " +
 			"backends: [{address: 10.0.0.1, server_id: '01', mac: 02:00:00:00:00:02}]}]\ndeny_file: /etc/hosts\n",
 		"health: {http: {path: /, port: 1, host: a, status: [200, 204]}, interval: 50ms, timeout: 1ms, rise: 1, fall: 100}\n",
+		"instance: a\nstate_dir: /s\napi: {group: g, read: all}\ndead_daemon: pass-after 60s\nhealth: {allow_exec: true}\n" +
+			"flows: {idle: 1m, learn: 2s, max_transition: 1h}\ninclude: [a]\ninterfaces: [e]\nlimits: {flows: 1024}\nservices: []\n",
+		more("tracking: always, slow_start: 1m30s, panic: 30, health: {https: {host: a.b, status: 200, body: ok, body_matches: '^o', "+
+			"request_headers: {A: b}, response_headers: {C: ''}, http2: true, ca_file: /a}, target: address, fast_interval: 100ms, passive: {eject: true}}",
+			"port: 81, health: {tls: {verify: false}, passive: {suspect_below: 1, min_connections: 2, max_ejected: 3, eject_for: 4s}}",
+			"port: 82, health: {grpc: {service: a, host: b, tls: {sni: c}}}, discover: {file: /f, allow_empty: true, weight: 3}",
+			"port: 83, protocol: udp, health: {dns: {name: ., type: NS, transport: tcp, port: 53, rcode: REFUSED, answer: a}}",
+			"port: 84, protocol: udp, health: {udp: {send_hex: '00', expect: a}}, discover: {dns: {name: a, type: SRV, port: 1, server: '::1', min_ttl: 1s, max_ttl: 2s}}",
+			"port: 85, health: {icmp: {}}, discover: {replicas: {address: '10.2.0.{n}', name: 'a{n}', first: 0, count: 2}}",
+			"port: 86, health: {exec: {command: [/a, b]}}"),
 		"\ufeffa: \"\\x00\"\r\n...\n---\n",
 		"? {a: [b]}\n: !t |\n  text\n<<: ~\n",
 	} {
@@ -39,6 +51,13 @@ func FuzzParse(f *testing.F) {
 		if err == nil {
 			if err := c.Validate(); err != nil {
 				t.Errorf("an accepted configuration does not validate: %v", err)
+			}
+			again, err := Parse("f", written(t, c))
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, written(t, c))
+			}
+			if diff := cmp.Diff(c, again, sameContent); diff != "" {
+				t.Errorf("%s in\n%s", diff, written(t, c))
 			}
 			return
 		}

@@ -22,6 +22,13 @@ const (
 	DefaultEjectFor       = 30 * time.Second
 )
 
+// Defaults of discovery. That of a DNS record's type follows the VIP's family.
+const (
+	DefaultMinTTL = 5 * time.Second
+	DefaultMaxTTL = 5 * time.Minute
+	DefaultFirst  = 1
+)
+
 // Target is what a health check talks to.
 type Target string
 

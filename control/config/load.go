@@ -21,7 +21,7 @@ const (
 	maxDepth = 64       // of nested values; the fields need a tenth of it
 )
 
-// Load reads the file at path and the lists that it names, whose paths begin at
+// Load reads the file at path and the files that it names, whose paths begin at
 // its folder, and returns its configuration with all defaults filled in. It
 // returns Errors if the file is read but cannot be accepted.
 func Load(path string) (*Config, error) {
@@ -56,22 +56,30 @@ func Parse(name string, data []byte) (*Config, error) {
 // parseIn is Parse with the folder where the paths of other files begin.
 func parseIn(name string, data []byte, dir string) (*Config, error) {
 	p := newProblems(name)
-	checkText(p, data)
+	doc := readText(p, data, "write at least interfaces and services, see docs/configuration.md")
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	doc := readTree(p, data)
-	if err := p.err(); err != nil {
-		return nil, err
-	}
-	c := decode(p, doc, dir)
+	p.parts[0].doc = doc
+	d := &decoder{problems: p, lists: lists{dir: dir}}
+	c := d.config(doc)
 	if !p.unread[""] {
-		validate(c, p, doc)
+		validate(c, p)
 	}
 	if err := p.err(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// readText returns the root value of the one document in data, or nil; empty
+// says what to write into a file without one.
+func readText(p *problems, data []byte, empty string) *yaml.Node {
+	checkText(p, data)
+	if len(p.list) > 0 {
+		return nil
+	}
+	return readTree(p, data, empty)
 }
 
 // checkText refuses what is not plain text: positions in it would be guesses.
@@ -88,7 +96,7 @@ func checkText(p *problems, data []byte) {
 	tabbed := 0 // last line with a tab: one problem for each line is enough
 	for rest := bytes.TrimPrefix(data, []byte("\ufeff")); len(rest) > 0 && !p.full(); {
 		r, size := utf8.DecodeRune(rest)
-		at := Position{line, column}
+		at := Position{Line: line, Column: column}
 		switch {
 		case r == '\n':
 			line, column = line+1, 0
@@ -109,8 +117,8 @@ func checkText(p *problems, data []byte) {
 	}
 }
 
-// readTree returns the root value of the one document in data.
-func readTree(p *problems, data []byte) *yaml.Node {
+// readTree is readText for data that is plain text.
+func readTree(p *problems, data []byte, empty string) *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithV4Defaults(),
 		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
 	if err != nil {
@@ -120,7 +128,7 @@ func readTree(p *problems, data []byte) *yaml.Node {
 	var doc, second yaml.Node
 	switch err := loader.Load(&doc); {
 	case errors.Is(err, io.EOF):
-		p.add(Position{}, "", "the file is empty", "write at least interfaces and services, see docs/configuration.md")
+		p.add(Position{}, "", "the file is empty", empty)
 		return nil
 	case err != nil:
 		addSyntax(p, err)
@@ -128,7 +136,7 @@ func readTree(p *problems, data []byte) *yaml.Node {
 	}
 	root := doc.Content[0]
 	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
-		p.add(Position{}, "", "the file is empty", "write at least interfaces and services, see docs/configuration.md")
+		p.add(Position{}, "", "the file is empty", empty)
 		return nil
 	}
 	switch err := loader.Load(&second); {
@@ -147,8 +155,8 @@ func addSyntax(p *problems, err error) {
 		p.add(Position{}, "", "not YAML: "+err.Error(), "")
 		return
 	}
-	at := Position{syntax.Mark.Line, syntax.Mark.Column}
-	opened := Position{syntax.ContextMark.Line, syntax.ContextMark.Column}
+	at := Position{Line: syntax.Mark.Line, Column: syntax.Mark.Column}
+	opened := Position{Line: syntax.ContextMark.Line, Column: syntax.ContextMark.Column}
 	if opened.Line == 0 {
 		opened = at
 	}
@@ -179,4 +187,4 @@ func addSyntax(p *problems, err error) {
 }
 
 // position returns the place where n is written.
-func position(n *yaml.Node) Position { return Position{n.Line, n.Column} }
+func position(n *yaml.Node) Position { return Position{Line: n.Line, Column: n.Column} }

@@ -29,12 +29,20 @@ type lists struct {
 	read map[string][]entry
 }
 
+// path returns where the file is that a configuration calls name.
+func (l lists) path(name string) string {
+	if filepath.IsAbs(name) || l.dir == "" {
+		return name
+	}
+	return filepath.Join(l.dir, name)
+}
+
 // prefixes reads a list of prefixes; which are permitted, validate says.
 func (d *decoder) prefixes(to *prefixes) read {
 	return func(n *yaml.Node, path string) {
 		to.given = true
 		d.list(n, path, wantPrefixes, func(n *yaml.Node, path string) {
-			e := entry{place: place{path: path, Position: position(n)}}
+			e := entry{place: place{path, d.place(n)}}
 			d.prefix(&e.prefix, wantPrefix)(n, path)
 			if !d.unread[path] {
 				to.list = append(to.list, e)
@@ -49,23 +57,20 @@ func (d *decoder) prefixFile(to *prefixes) read {
 		to.given = true
 		var name string
 		text(d, &name, wantList)(n, path)
-		if d.unread[path] {
+		if d.schema != nil || d.unread[path] {
 			return
 		}
 		if d.lists.dir == "" {
-			d.reject(position(n), path, "only a configuration that is read from a file may name others",
+			d.refuse(n, path, "only a configuration that is read from a file may name others",
 				"write the prefixes into the configuration")
 			return
 		}
-		file := name
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(d.lists.dir, file)
-		}
+		file := d.lists.path(name)
 		entries, known := d.lists.read[file]
 		if !known {
 			data, err := readFile(file)
 			if err != nil {
-				d.reject(position(n), path, fmt.Sprintf("%s cannot be read: %s", quote(name), cause(err)),
+				d.refuse(n, path, fmt.Sprintf("%s cannot be read: %s", quote(name), cause(err)),
 					"name a file with one prefix in each line; its path begins at the folder of this one")
 				return
 			}
@@ -93,7 +98,7 @@ func cause(err error) error {
 // file: one in each line, and comments behind #.
 func readPrefixes(p *problems, path, file string, data []byte) []entry {
 	if len(data) > maxFile {
-		p.addAt(place{path: path, file: file}, "the file is larger than 16 MiB", "write a shorter one")
+		p.addAt(place{path, Position{File: file}}, "the file is larger than 16 MiB", "write a shorter one")
 		return nil
 	}
 	var entries []entry
@@ -106,7 +111,7 @@ func readPrefixes(p *problems, path, file string, data []byte) []entry {
 		if len(word) == 0 {
 			continue
 		}
-		at := place{path: path, file: file, Position: Position{line, 1 + bytes.Index(text, word)}}
+		at := place{path, Position{line, 1 + bytes.Index(text, word), file}}
 		if prefix, ok := parsePrefix(string(word)); ok {
 			entries = append(entries, entry{prefix, at})
 		} else {

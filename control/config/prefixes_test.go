@@ -72,7 +72,7 @@ func TestProblemsOfListsNameTheirFiles(t *testing.T) {
 		"in both files": {filter("allow_file: a.txt, deny_file: d.txt"), map[string]string{"a.txt": "10.0.0.0/8\n10.0.0.1\n", "d.txt": "10.0.0.1\n"},
 			"d.txt:1:1: services[0].filter.deny_file: 10.0.0.1 is allowed as well in line 2 of a.txt: keep one of them"},
 		"in a file and in the list": {filter("allow: [10.0.0.1], deny_file: d.txt"), map[string]string{"d.txt": "\n10.0.0.1\n"},
-			"d.txt:2:1: services[0].filter.deny_file: 10.0.0.1 is allowed as well in line 7: keep one of them"},
+			"d.txt:2:1: services[0].filter.deny_file: 10.0.0.1 is allowed as well in line 7 of xlb.yaml: keep one of them"},
 		"in the list and in a file": {filter("allow_file: a.txt, deny: [10.0.0.1]"), map[string]string{"a.txt": "10.0.0.1\n"},
 			"xlb.yaml:7:40: services[0].filter.deny[0]: 10.0.0.1 is allowed as well in line 1 of a.txt: keep one of them"},
 		"more than the table holds": {"deny_file: a.txt\nlimits: {rules: 1}\n" + service(), map[string]string{"a.txt": "10.0.0.1\n10.0.0.2\n"},

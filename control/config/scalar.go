@@ -14,9 +14,13 @@ import (
 )
 
 // scalar hands the text of a value that is neither list nor mapping to parse,
-// which reports whether it can be used.
-func (d *decoder) scalar(w want, parse func(n *yaml.Node) bool) read {
+// which reports whether it can be used. The schema says as much of that as it can.
+func (d *decoder) scalar(w want, s Schema, parse func(n *yaml.Node) bool) read {
 	return func(n *yaml.Node, path string) {
+		if d.schema != nil {
+			d.describe(s)
+			return
+		}
 		if n, ok := d.open(n, path, w); ok && (n.Kind != yaml.ScalarNode || !parse(n)) {
 			d.fail(n, path, w)
 		}
@@ -25,7 +29,23 @@ func (d *decoder) scalar(w want, parse func(n *yaml.Node) bool) read {
 
 // text reads any text but an empty one.
 func text[T ~string](d *decoder, to *T, w want) read {
-	return d.scalar(w, func(n *yaml.Node) bool {
+	return d.scalar(w, Schema{Type: "string", MinLength: 1}, func(n *yaml.Node) bool {
+		*to = T(n.Value)
+		return n.Value != ""
+	})
+}
+
+// anyText reads any text.
+func (d *decoder) anyText(to *string, w want) read {
+	return d.scalar(w, Schema{Type: "string"}, func(n *yaml.Node) bool {
+		*to = n.Value
+		return true
+	})
+}
+
+// known reads one of a few words; whether it is one of them, validate says.
+func known[T ~string](d *decoder, to *T, w wantWord) read {
+	return d.scalar(w.want, Schema{Type: "string", Enum: w.words}, func(n *yaml.Node) bool {
 		*to = T(n.Value)
 		return n.Value != ""
 	})
@@ -50,19 +70,19 @@ func quoted(n *yaml.Node) bool {
 }
 
 // number reads a whole number; which are permitted, validate says.
-func (d *decoder) number(to *int, w want) read {
-	return d.scalar(w, func(n *yaml.Node) bool {
+func (d *decoder) number(to *int, w wantNumber) read {
+	return d.scalar(w.want, numbers(w.least, w.most), func(n *yaml.Node) bool {
 		var ok bool
 		*to, ok = integer(n)
 		return ok
 	})
 }
 
-// bounded reads a whole number between least and most.
-func (d *decoder) bounded(to *int, least, most int, w want) read {
-	return d.scalar(w, func(n *yaml.Node) bool {
+// bounded reads a whole number within bounds.
+func (d *decoder) bounded(to *int, w wantNumber) read {
+	return d.scalar(w.want, numbers(w.least, w.most), func(n *yaml.Node) bool {
 		v, ok := integer(n)
-		if ok = ok && v >= least && v <= most; ok {
+		if ok = ok && v >= w.least && v <= w.most; ok {
 			*to = v
 		}
 		return ok
@@ -71,23 +91,23 @@ func (d *decoder) bounded(to *int, least, most int, w want) read {
 
 // boolean reads true or false.
 func (d *decoder) boolean(to *bool) read {
-	return d.scalar(wantBool, func(n *yaml.Node) bool {
+	return d.scalar(wantBool, Schema{Type: "boolean"}, func(n *yaml.Node) bool {
 		*to = n.Value == "true"
 		return (*to || n.Value == "false") && !quoted(n)
 	})
 }
 
-// either reads one of two words.
-func (d *decoder) either(to *bool, no, yes string, w want) read {
-	return d.scalar(w, func(n *yaml.Node) bool {
-		*to = n.Value == yes
-		return *to || n.Value == no
+// either reads one of two words, of which the second one stands for true.
+func (d *decoder) either(to *bool, w wantWord) read {
+	return d.scalar(w.want, Schema{Type: "string", Enum: w.words}, func(n *yaml.Node) bool {
+		*to = n.Value == w.words[1]
+		return *to || n.Value == w.words[0]
 	})
 }
 
 // port reads a number that fits a port; whether it is a usable one, validate says.
 func (d *decoder) port(to *uint16) read {
-	return d.scalar(wantPort, func(n *yaml.Node) bool {
+	return d.scalar(wantPort, numbers(1, math.MaxUint16), func(n *yaml.Node) bool {
 		v, ok := integer(n)
 		*to = uint16(v)
 		return ok && v >= 0 && v <= math.MaxUint16
@@ -110,7 +130,8 @@ func (d *decoder) ports(to *[]PortRange) read {
 var portNumbers = regexp.MustCompile(`^([1-9][0-9]{0,4})-([1-9][0-9]{0,4})$`)
 
 func (d *decoder) portRange(to *PortRange) read {
-	return d.scalar(wantPorts, func(n *yaml.Node) bool {
+	number, texts := numbers(1, math.MaxUint16), matching(`^(any|[1-9][0-9]{0,4}-[1-9][0-9]{0,4})$`)
+	return d.scalar(wantPorts, Schema{AnyOf: []*Schema{&number, &texts}}, func(n *yaml.Node) bool {
 		if n.Value == "any" {
 			*to = AnyPort
 			return true
@@ -131,7 +152,7 @@ func (d *decoder) portRange(to *PortRange) read {
 
 // address reads an IP address of any family; which are permitted, validate says.
 func (d *decoder) address(to *netip.Addr) read {
-	return d.scalar(wantAddress, func(n *yaml.Node) bool {
+	return d.scalar(wantAddress, matching(`^[0-9a-fA-F:.]+$`), func(n *yaml.Node) bool {
 		a, err := netip.ParseAddr(n.Value)
 		if err != nil || a.Zone() != "" {
 			return false
@@ -144,7 +165,7 @@ func (d *decoder) address(to *netip.Addr) read {
 // prefix reads a prefix, or an address as one of full length; which are
 // permitted, validate says.
 func (d *decoder) prefix(to *netip.Prefix, w want) read {
-	return d.scalar(w, func(n *yaml.Node) (ok bool) {
+	return d.scalar(w, matching(`^[0-9a-fA-F:.]+(/[0-9]{1,3})?$`), func(n *yaml.Node) (ok bool) {
 		*to, ok = parsePrefix(n.Value)
 		return ok
 	})
@@ -164,7 +185,7 @@ func parsePrefix(s string) (netip.Prefix, bool) {
 
 // mac reads an Ethernet address.
 func (d *decoder) mac(to *MAC) read {
-	return d.scalar(wantMAC, func(n *yaml.Node) bool {
+	return d.scalar(wantMAC, matching(`^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$`), func(n *yaml.Node) bool {
 		m, err := net.ParseMAC(n.Value)
 		if err != nil || len(m) != len(to) || !strings.Contains(n.Value, ":") {
 			return false
@@ -176,7 +197,7 @@ func (d *decoder) mac(to *MAC) read {
 
 // serverID reads the bytes that name a backend in QUIC connection IDs.
 func (d *decoder) serverID(to *[]byte) read {
-	return d.scalar(wantServerID, func(n *yaml.Node) bool {
+	return d.scalar(wantServerID, matching(`^([0-9a-fA-F]{2}){1,8}$`), func(n *yaml.Node) bool {
 		id, err := hex.DecodeString(n.Value)
 		if err != nil || len(id) == 0 || len(id) > MaxServerID {
 			return false
@@ -186,21 +207,44 @@ func (d *decoder) serverID(to *[]byte) read {
 	})
 }
 
+// bytes reads bytes in hexadecimal.
+func (d *decoder) bytes(to *[]byte) read {
+	return d.scalar(wantHex, matching(`^([0-9a-fA-F]{2})+$`), func(n *yaml.Node) bool {
+		b, err := hex.DecodeString(n.Value)
+		*to = b
+		return err == nil && len(b) > 0
+	})
+}
+
 // duration reads a number with its unit.
 func (d *decoder) duration(to *time.Duration) read {
-	return d.scalar(wantDuration, func(n *yaml.Node) bool {
+	return d.scalar(wantDuration, matching(`^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)`), func(n *yaml.Node) bool {
 		v, err := time.ParseDuration(n.Value)
-		if err != nil {
-			return false
-		}
 		*to = v
-		return true
+		return err == nil && n.Value != "0"
+	})
+}
+
+// deadDaemon reads what the data path does while no daemon runs.
+func (d *decoder) deadDaemon(to *DeadDaemon) read {
+	return d.scalar(wantDead, matching(`^(keep|(pass|drop)-after +[0-9.]+[a-zµμ0-9.]*)$`), func(n *yaml.Node) bool {
+		action, after, _ := strings.Cut(n.Value, " ")
+		*to = DeadDaemon{Action: DeadAction(action)}
+		switch to.Action {
+		case Keep:
+			return after == ""
+		case PassAfter, DropAfter:
+			v, err := time.ParseDuration(strings.TrimLeft(after, " "))
+			to.After = v
+			return err == nil
+		}
+		return false
 	})
 }
 
 // key reads the 16 bytes of the flow hash key.
 func (d *decoder) key(to *[16]byte) read {
-	return d.scalar(wantKey, func(n *yaml.Node) bool {
+	return d.scalar(wantKey, matching(`^[0-9a-fA-F]{32}$`), func(n *yaml.Node) bool {
 		if len(n.Value) != hex.EncodedLen(len(to)) {
 			return false
 		}
@@ -211,7 +255,7 @@ func (d *decoder) key(to *[16]byte) read {
 
 // listen reads an address with a port, or what stands for none.
 func (d *decoder) listen(to *netip.AddrPort) read {
-	return d.scalar(wantListen, func(n *yaml.Node) bool {
+	return d.scalar(wantListen, matching(`^(off)?$|^.+:[0-9]+$`), func(n *yaml.Node) bool {
 		if n.Value == "" || n.Value == "off" {
 			*to = netip.AddrPort{}
 			return true
@@ -219,5 +263,18 @@ func (d *decoder) listen(to *netip.AddrPort) read {
 		var err error
 		*to, err = netip.ParseAddrPort(n.Value)
 		return err == nil
+	})
+}
+
+// server reads an address with a port, which may be left out.
+func (d *decoder) server(to *netip.AddrPort, port uint16) read {
+	return d.scalar(wantServer, matching(`^[0-9a-fA-F:.]+$|^.+:[0-9]+$`), func(n *yaml.Node) bool {
+		if a, err := netip.ParseAddr(n.Value); err == nil {
+			*to = netip.AddrPortFrom(a, port)
+			return a.Zone() == ""
+		}
+		a, err := netip.ParseAddrPort(n.Value)
+		*to = a
+		return err == nil && a.Addr().Zone() == "" && a.Port() != 0
 	})
 }

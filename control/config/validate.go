@@ -3,10 +3,11 @@ package config
 import (
 	"fmt"
 	"math/big"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"go.yaml.in/yaml/v4"
@@ -15,7 +16,6 @@ import (
 const (
 	maxName       = 63  // bytes of the name of a service or backend
 	maxInterface  = 15  // bytes; the kernel's IFNAMSIZ less its NUL
-	maxSocket     = 107 // bytes; sun_path of unix(7) less its NUL
 	maxHostHeader = 255 // bytes
 )
 
@@ -26,26 +26,33 @@ var namePattern = regexp.MustCompile(`^[a-z0-9][-a-z0-9_.]*$`)
 // or made otherwise, so its errors name fields but no lines.
 func (c *Config) Validate() error {
 	p := newProblems(c.File)
-	validate(c, p, nil)
+	validate(c, p)
 	return p.err()
 }
 
 // validator checks the values of a configuration that could be read.
 type validator struct {
 	*problems
-	doc  *yaml.Node     // where the values are written, or nil
-	told map[place]bool // entries of files, which several lists may hold
+	told      map[place]bool // entries of files, which several lists may hold
+	allowExec bool
 }
 
-func validate(c *Config, p *problems, doc *yaml.Node) {
-	v := &validator{p, doc, make(map[place]bool)}
+func newValidator(c *Config, p *problems) *validator {
+	return &validator{p, make(map[place]bool), c.Health.AllowExec}
+}
+
+func validate(c *Config, p *problems) {
+	v := newValidator(c, p)
 	v.interfaces(c.Interfaces)
-	v.oneOf("xdp_mode", string(c.XDPMode), wantMode, string(Native), string(Generic))
-	v.socket(c.API.Socket)
+	v.instance(c)
+	v.oneOf("xdp_mode", string(c.XDPMode), wantMode)
+	v.api(c.API)
+	v.deadDaemon(c.DeadDaemon)
+	v.flows(c.Flows)
 	v.source(c.Source)
 	v.port("gue.port", c.GUE.Port, "no tunnel can end there")
-	v.oneOf("icmp.echo", string(c.ICMP.Echo), wantEcho, string(EchoReply), string(EchoPass), string(EchoDrop))
-	v.between("icmp.too_big_rate", c.ICMP.TooBigRate, 1, MaxTooBigRate, wantTooBig.what)
+	v.oneOf("icmp.echo", string(c.ICMP.Echo), wantEcho)
+	v.between("icmp.too_big_rate", c.ICMP.TooBigRate, wantTooBig)
 	v.sources("deny", c.Deny)
 	v.mac("gateway_mac", c.GatewayMAC)
 	v.services(c, v.limits(c.Limits))
@@ -54,7 +61,7 @@ func validate(c *Config, p *problems, doc *yaml.Node) {
 // fail records a problem of the value at path, unless it follows from another.
 func (v *validator) fail(path, message, remedy string) {
 	at := v.entry(path)
-	if at.file != "" {
+	if at.File != "" {
 		if v.told[at] {
 			return
 		}
@@ -70,6 +77,7 @@ func (v *validator) fail(path, message, remedy string) {
 // entry returns the place of the entry at path of a list that was put together,
 // of other values the path alone.
 func (v *validator) entry(path string) place {
+	path = strings.TrimPrefix(path, ".")
 	list, step := splitPath(path)
 	if places := v.entries[list]; places != nil {
 		if i, err := strconv.Atoi(strings.Trim(step, "[]")); err == nil && i < len(places) {
@@ -82,11 +90,12 @@ func (v *validator) entry(path string) place {
 // locate returns the place where the value at path is written, or else the one
 // that should hold it.
 func (v *validator) locate(path string) Position {
-	n := v.doc
+	home := v.home(path)
+	n := home.doc
 	if n == nil {
 		return Position{}
 	}
-	for steps := strings.NewReplacer("[", ".", "]", "").Replace(path); steps != ""; {
+	for steps := strings.NewReplacer("[", ".", "]", "").Replace(v.shown(path)); steps != ""; {
 		var step string
 		step, steps, _ = strings.Cut(steps, ".")
 		next := lookup(n, step)
@@ -100,24 +109,32 @@ func (v *validator) locate(path string) Position {
 			n = n.Alias
 		}
 	}
-	return position(n)
+	return Position{n.Line, n.Column, home.file}
 }
 
-func (v *validator) between(path string, value, least, most int, what string) (ok bool) {
-	ok = value >= least && value <= most
+func (v *validator) between(path string, value int, w wantNumber) (ok bool) {
+	ok = value >= w.least && value <= w.most
 	if !ok {
-		v.fail(path, fmt.Sprintf("%d is not %s", value, what), fmt.Sprintf("write %d to %d", least, most))
+		v.fail(path, fmt.Sprintf("%d is not %s", value, w.what), fmt.Sprintf("write %d to %d", w.least, w.most))
 	}
 	return ok
 }
 
-func (v *validator) oneOf(path, value string, w want, known ...string) {
-	for _, k := range known {
-		if value == k {
-			return
-		}
+// lasting checks a duration.
+func (v *validator) lasting(path string, value, least, most time.Duration) {
+	switch {
+	case value < least:
+		v.fail(path, spanText(value)+" is too short", "write at least "+spanText(least))
+	case value > most:
+		v.fail(path, spanText(value)+" is too long", "write at most "+spanText(most))
 	}
-	v.fail(path, quote(value)+" is not "+w.what, w.remedy)
+}
+
+func (v *validator) oneOf(path, value string, w wantWord) (ok bool) {
+	if ok = slices.Contains(w.words, value); !ok {
+		v.fail(path, quote(value)+" is not "+w.what, w.remedy)
+	}
+	return ok
 }
 
 // port checks a port that a field names; why says what is wrong with port 0.
@@ -154,21 +171,8 @@ func (v *validator) interfaces(list []Interface) {
 // limits returns the limits to hold services against: where one is wrong itself,
 // the highest there is.
 func (v *validator) limits(l Limits) Limits {
-	for _, one := range []struct {
-		name, what string
-		value      *int
-		most       int
-	}{
-		{"services", "services", &l.Services, MaxServices},
-		{"listeners", "listeners", &l.Listeners, MaxListeners},
-		{"backends", "backends", &l.Backends, MaxBackends},
-		{"slots", "slots", &l.Slots, MaxSlots},
-		{"rules", "rules", &l.Rules, MaxRules},
-		{"sources", "sources", &l.Sources, MaxSources},
-		{"fragments", "fragment records", &l.Fragments, MaxFragments},
-		{"server_ids", "server IDs", &l.ServerIDs, MaxServerIDs},
-	} {
-		if !v.between("limits."+one.name, *one.value, 1, one.most, "a number of "+one.what) {
+	for _, one := range limitsOf(&l) {
+		if !v.between("limits."+one.name, *one.value, wantNumber{want{what: "a number of " + one.what}, 1, one.most}) {
 			*one.value = one.most
 		}
 	}
@@ -178,13 +182,6 @@ func (v *validator) limits(l Limits) Limits {
 // notInInterface tells the characters that the kernel refuses in the name of an interface.
 func notInInterface(r rune) bool {
 	return r == '/' || r == ':' || unicode.IsSpace(r) || unicode.IsControl(r)
-}
-
-func (v *validator) socket(path string) {
-	if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || len(path) > maxSocket || strings.ContainsRune(path, 0) {
-		v.fail("api.socket", quote(path)+" is not "+wantSocket.what,
-			"write a plain absolute path of up to 107 bytes such as "+DefaultAPISocket)
-	}
 }
 
 func (v *validator) name(path, name string) {

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // service checks one service by itself.
@@ -18,12 +18,16 @@ func (v *validator) service(path string, s *Service, limits Limits) {
 	}
 	v.ports(path, s)
 	v.protocols(path+".protocol", s.Protocols)
-	v.oneOf(path+".forward", string(s.Forward), wantForward, string(L2), string(IPIP), string(GRE), string(GUE))
+	v.oneOf(path+".forward", string(s.Forward), wantForward)
 	v.gue(path+".gue", s)
 	v.slots(path+".slots", s, limits.Slots)
 	if s.Affinity.BySource && s.VIP.IsValid() {
-		v.between(path+".affinity.source_prefix", s.Affinity.Bits, 0, s.VIP.Addr().BitLen(), "the length of a prefix of "+family(s.VIP.Addr()))
+		v.between(path+".affinity.source_prefix", s.Affinity.Bits,
+			whole("the length of a prefix of "+family(s.VIP.Addr()), "", 0, s.VIP.Addr().BitLen()))
 	}
+	v.oneOf(path+".tracking", string(s.Tracking), wantTracking)
+	v.lasting(path+".slow_start", s.SlowStart, 0, MaxSlowStart)
+	v.between(path+".panic", s.Panic, wantPanic)
 	if s.Filter != nil {
 		v.filter(path+".filter", s.Filter)
 	}
@@ -31,9 +35,9 @@ func (v *validator) service(path string, s *Service, limits Limits) {
 	v.mss(path+".mss", s)
 	v.quic(path, s)
 	if s.Health != nil {
-		v.health(path, s)
+		v.health(path+".health", s)
 	}
-	v.backends(path, s)
+	v.backends(path, s, limits)
 }
 
 func (v *validator) vip(path string, p netip.Prefix) (ok bool) {
@@ -91,7 +95,7 @@ func (v *validator) protocols(path string, list []Protocol) {
 		if len(list) > 1 {
 			at = fmt.Sprintf("%s[%d]", path, i)
 		}
-		v.oneOf(at, string(p), wantProtocol, string(TCP), string(UDP))
+		v.oneOf(at, string(p), wantProtocol)
 		if slices.Contains(list[:i], p) {
 			v.fail(at, quote(string(p))+" is given twice", "keep one of them")
 		}
@@ -132,11 +136,8 @@ func (v *validator) filter(path string, f *Filter) {
 	for i, p := range f.Deny {
 		if j, both := allowed[p]; both && !v.full() {
 			other := v.entry(fmt.Sprintf("%s.allow[%d]", path, j))
-			where := inLine(other.Position)
-			if where != "" && other.file != "" {
-				where += " of " + filepath.Base(other.file)
-			}
-			v.fail(fmt.Sprintf("%s.deny[%d]", path, i), fmt.Sprintf("%s is allowed as well%s", bare(p), where), "keep one of them")
+			at := fmt.Sprintf("%s.deny[%d]", path, i)
+			v.fail(at, fmt.Sprintf("%s is allowed as well%s", bare(p), v.inLine(other.Position, v.entry(at).File)), "keep one of them")
 		}
 	}
 }
@@ -155,12 +156,12 @@ func (v *validator) rates(path string, s *Service) {
 }
 
 func (v *validator) rate(path string, r *Rate) {
-	v.between(path+".rate", r.PerSecond, 1, MaxRate, wantPerSecond.what)
-	v.between(path+".burst", r.Burst, 1, MaxRate, wantBurst.what)
+	v.between(path+".rate", r.PerSecond, wantPerSecond)
+	v.between(path+".burst", r.Burst, wantBurst)
 }
 
 func (v *validator) mss(path string, s *Service) {
-	if s.MSS != 0 && v.between(path, s.MSS, MinMSS, 1<<16-1, wantMSS.what) && !slices.Contains(s.Protocols, TCP) {
+	if s.MSS != 0 && v.between(path, s.MSS, wantMSS) && !slices.Contains(s.Protocols, TCP) {
 		v.fail(path, "the service has no TCP, and UDP has no segments", "remove it")
 	}
 }
@@ -172,7 +173,7 @@ func (v *validator) quic(path string, s *Service) {
 	for r, n := range s.QUIC {
 		switch {
 		case n == 0:
-		case !v.between(at+".server_id_length", int(n), 1, MaxServerID, wantIDLength.what):
+		case !v.between(at+".server_id_length", int(n), wantIDLength):
 			return
 		case length != 0 && int(n) != length:
 			v.fail(at+".server_id_length", fmt.Sprintf("%d for config rotation %d differs from %d for those before", n, r, length),
@@ -196,15 +197,24 @@ func (v *validator) quic(path string, s *Service) {
 		at := fmt.Sprintf("%s.backends[%d].server_id", path, i)
 		other, twice := first[string(b.ServerID)]
 		switch {
-		case len(b.ServerID) == 0:
-			v.fail(at, "the server ID is missing, and the service routes by it", fmt.Sprintf("write one of %d hexadecimal digits", 2*length))
-		case len(b.ServerID) != length:
-			v.fail(at, fmt.Sprintf("%x does not have the %d bytes of quic.server_id_length", b.ServerID, length),
-				fmt.Sprintf("write %d hexadecimal digits", 2*length))
+		case !v.serverID(at, b.ServerID, length):
 		case twice:
 			v.fail(at, fmt.Sprintf("%x is already the server ID of backends[%d] of this service", b.ServerID, other), "give each its own")
 		default:
 			first[string(b.ServerID)] = i
 		}
 	}
+}
+
+// serverID checks the server ID of a backend whose service routes by it.
+func (v *validator) serverID(path string, id []byte, length int) (ok bool) {
+	switch remedy := fmt.Sprintf("write one of %d hexadecimal digits", 2*length); {
+	case len(id) == 0:
+		v.fail(path, "the server ID is missing, and the service routes by it", remedy)
+	case len(id) != length:
+		v.fail(path, fmt.Sprintf("%x does not have the %d bytes of quic.server_id_length", id, length), strings.Replace(remedy, "one of ", "", 1))
+	default:
+		return true
+	}
+	return false
 }

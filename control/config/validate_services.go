@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 )
 
@@ -24,13 +25,13 @@ func (v *validator) services(c *Config, limits Limits) {
 		v.service(path, s, limits)
 
 		if other := names[s.Name]; other != nil {
-			v.fail(path+".name", fmt.Sprintf("there is already a service %s%s", s.Name, inLine(other.At)), "give each its own name")
+			v.fail(path+".name", fmt.Sprintf("there is already a service %s%s", s.Name, v.inLine(other.At, s.At.File)), "give each its own name")
 		} else if s.Name != "" {
 			names[s.Name] = s
 		}
 
 		listeners = v.total(path+".port", "listeners", "listeners", listeners, len(s.Ports)*len(s.Protocols), limits.Listeners)
-		backends = v.total(path+".backends", "backends", "backends", backends, len(s.Backends), limits.Backends)
+		backends = v.total(path+".backends", "backends", "backends", backends, len(s.Backends)+s.replicas(), limits.Backends)
 		if s.Slots <= limits.Slots {
 			slots = v.total(path+".slots", "slots", "slots", slots, max(s.Slots, 0), limits.Slots)
 		}
@@ -128,11 +129,11 @@ func (v *validator) crossing(services []Service, f frontend, a, b claim) {
 	first, second := &services[a.service], &services[b.service]
 	path := portPath(fmt.Sprintf("services[%d]", b.service), second, b.port)
 	if a.PortRange == b.PortRange {
-		v.fail(path, fmt.Sprintf("%s:%s/%s already belongs to service %s%s", host(f.vip), b, f.protocol, first.Name, inLine(first.At)),
+		v.fail(path, fmt.Sprintf("%s:%s/%s already belongs to service %s%s", host(f.vip), b, f.protocol, first.Name, v.inLine(first.At, second.At.File)),
 			"change vip, port or protocol, or give the backends to that service")
 		return
 	}
-	v.fail(path, fmt.Sprintf("%s:%s/%s partly overlaps %s of service %s%s", host(f.vip), b, f.protocol, a, first.Name, inLine(first.At)),
+	v.fail(path, fmt.Sprintf("%s:%s/%s partly overlaps %s of service %s%s", host(f.vip), b, f.protocol, a, first.Name, v.inLine(first.At, second.At.File)),
 		"keep them apart, or put one within the other: the narrower one wins")
 }
 
@@ -144,10 +145,13 @@ func portPath(path string, s *Service, i int) string {
 	return fmt.Sprintf("%s.port[%d]", path, i)
 }
 
-// inLine says where something is written, if that is known.
-func inLine(at Position) string {
-	if at.Line == 0 {
+// inLine says where something is written, if that is known, to a reader of a file.
+func (v *validator) inLine(at Position, reading string) string {
+	switch {
+	case at.Line == 0:
 		return ""
+	case at.File == reading:
+		return fmt.Sprintf(" in line %d", at.Line)
 	}
-	return fmt.Sprintf(" in line %d", at.Line)
+	return fmt.Sprintf(" in line %d of %s", at.Line, filepath.Base(cmp.Or(at.File, v.file)))
 }
