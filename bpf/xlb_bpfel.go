@@ -64,9 +64,7 @@ const (
 
 type XlbPort struct {
 	_       structs.HostLayout
-	Port    uint16
-	Proto   uint8
-	Pad     uint8
+	Key     uint32
 	Service uint32
 }
 
@@ -157,6 +155,7 @@ type XlbSharedState struct {
 		V4 [8]uint8
 		V6 [8]uint8
 	}
+	Marks [2048]uint64
 }
 
 type XlbSlot struct {
@@ -169,6 +168,9 @@ type XlbVip struct {
 	_            structs.HostLayout
 	Addr         [4]uint32
 	Displacement uint32
+	Kind         uint16
+	Pad          [2]uint8
+	First        XlbPort
 	Ports        uint32
 	PortMask     uint32
 	PortSeed     uint32
@@ -177,9 +179,7 @@ type XlbVip struct {
 	UdpRanges    uint16
 	TcpFragments uint32
 	UdpFragments uint32
-	Family       uint8
-	Length       uint8
-	Pad          [14]uint8
+	Pad2         [4]uint8
 }
 
 // Names of all BPF objects in the ELF.

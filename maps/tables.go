@@ -141,8 +141,13 @@ func (t *Tables) SetListeners(listeners []Listener) error {
 	copy(t.ports.rows[first.ports:], table.ports)
 	copy(t.ranges.rows[first.ranges:], table.ranges)
 	state.Lengths[lengths] = table.lengths
+	table.marks.store(state.Marks[:], true)
 	atomic.StoreUint64(&state.VipTable, word(first.vips, len(table.vips)-1))
-	return Grace() // the other half is spare from here on
+	if err := Grace(); err != nil { // the other half is spare from here on
+		return err
+	}
+	table.marks.store(state.Marks[:], false)
+	return nil
 }
 
 // SetService writes how a service's packets are treated. Rules that it needs must

@@ -16,6 +16,7 @@ type vipTable struct {
 	ports   []bpf.XlbPort
 	ranges  []bpf.XlbRange
 	lengths bpf.XlbPrefixLengths
+	marks   vipMarks
 }
 
 // bounds are the rows that one half has.
@@ -34,6 +35,9 @@ func keyOf(vip netip.Prefix) vipKey {
 	}
 	return vipKey{addrWords(vip.Addr()), uint8(vip.Bits()), 6}
 }
+
+// kind is VIP_KIND of bpf/lib/types.h.
+func (k vipKey) kind() uint16 { return uint16(k.family) | uint16(k.length)<<8 }
 
 func (k vipKey) hash() uint64 {
 	if k.family == 4 {
@@ -64,6 +68,7 @@ func buildVIPTable(listeners []Listener, bySource func(ServiceID) bool, room bou
 			return nil, err
 		}
 		for i, v := range vips {
+			t.marks.add(keys[i])
 			if err := t.addListeners(rowOf[i], v, bySource, room); err != nil {
 				return nil, err
 			}
@@ -105,7 +110,7 @@ func displace(keys []vipKey, rows int) (vips []bpf.XlbVip, rowOf []int, ok bool)
 		for _, i := range buckets[b] {
 			row := displacedRow(keys[i].hash(), displacement, mask)
 			rowOf[i] = int(row)
-			vips[row].Addr, vips[row].Length, vips[row].Family = keys[i].words, keys[i].length, keys[i].family
+			vips[row].Addr, vips[row].Kind = keys[i].words, keys[i].kind()
 		}
 	}
 	return vips, rowOf, true
@@ -118,7 +123,7 @@ next:
 		taken = taken[:0]
 		for _, i := range bucket {
 			row := displacedRow(keys[i].hash(), d, mask)
-			if vips[row].Family != 0 || slices.Contains(taken, row) {
+			if vips[row].Kind != 0 || slices.Contains(taken, row) {
 				continue next
 			}
 			taken = append(taken, row)
@@ -180,6 +185,8 @@ func (t *vipTable) addListeners(row int, v resolved, bySource func(ServiceID) bo
 	if !ok { // too many to keep apart by one seed: look for them among the ranges
 		block, seed, _ = placePorts(nil)
 		tcp, udp = rangeRows(v.tcp), rangeRows(v.udp)
+	} else if len(single) > 0 {
+		vip.First = single[0].row()
 	}
 	if max(len(tcp), len(udp)) > maxIntervals {
 		return fmt.Errorf("%s has %d port ranges, more than the %d that one VIP can have: join some", v.vip, max(len(tcp), len(udp)), maxIntervals)
@@ -252,15 +259,19 @@ func fillPorts(ports []singlePort, rows int, seed uint32) ([]bpf.XlbPort, bool) 
 	block := make([]bpf.XlbPort, rows)
 	for _, p := range ports {
 		row := &block[portKey(p.port, p.proto)*seed>>16&uint32(rows-1)]
-		if row.Proto != 0 {
+		if row.Key != 0 {
 			return nil, false
 		}
-		*row = bpf.XlbPort{Port: wirePort(p.port), Proto: uint8(p.proto), Service: uint32(p.service)}
+		*row = p.row()
 	}
 	return block, true
 }
 
-// portKey is the key of find_service in bpf/lib/service.h.
+func (p singlePort) row() bpf.XlbPort {
+	return bpf.XlbPort{Key: portKey(p.port, p.proto), Service: uint32(p.service)}
+}
+
+// portKey is PORT_KEY of bpf/lib/types.h.
 func portKey(port uint16, proto Protocol) uint32 {
 	return uint32(wirePort(port)) | uint32(proto)<<16
 }

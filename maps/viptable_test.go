@@ -86,11 +86,14 @@ func (t *vipTable) lookup(addr netip.Addr, port uint16, proto Protocol) (Service
 		if vip.Displacement != 0 {
 			vip = &t.vips[displacedRow(k.hash(), vip.Displacement, mask)]
 		}
-		if vip.Addr != k.words || vip.Length != k.length || vip.Family != k.family {
+		if vip.Addr != k.words || vip.Kind != k.kind() {
 			continue
 		}
-		row := t.ports[vip.Ports+portKey(port, proto)*vip.PortSeed>>16&vip.PortMask]
-		if row.Proto == uint8(proto) && row.Port == wirePort(port) {
+		key := portKey(port, proto)
+		if vip.First.Key == key {
+			return ServiceID(vip.First.Service), true
+		}
+		if row := t.ports[vip.Ports+key*vip.PortSeed>>16&vip.PortMask]; row.Key == key {
 			return ServiceID(row.Service), true
 		}
 		ranges := t.ranges[vip.Ranges : vip.Ranges+uint32(vip.TcpRanges)]
@@ -188,7 +191,7 @@ func TestOnlyASingleServiceBySourceOwnsFragments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(table.vips, func(v bpf.XlbVip) bool { return v.Length == 128 })
+		i := slices.IndexFunc(table.vips, func(v bpf.XlbVip) bool { return v.Kind>>8 == 128 })
 		if got := table.vips[i].TcpFragments; got != c.want {
 			t.Errorf("%s: fragments are service %d's (plus 1), want %d", name, got, c.want)
 		}

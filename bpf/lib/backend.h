@@ -80,7 +80,7 @@ static __always_inline enum verdict choose_backend(struct pkt *p)
 	if (!p->owner) {
 		if (!p->service)
 			return drop(p, REASON_NO_BACKEND);
-		p->hash = hash_flow(p, p->service);
+		p->hash = by_source(p) ? hash_affine(p, p->service) : hash_tuple(p);
 		if (asks_quic(p))
 			p->owner = quic_owner(p->ctx, p->l3 + p->l4, p->service_id);
 		if (!p->owner)

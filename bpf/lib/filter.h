@@ -14,7 +14,7 @@ static __always_inline __u32 lookup_rule(const struct pkt *p, __u32 service)
 	__u32 *rule;
 
 	if (p->v6)
-		__builtin_memcpy(key.addr, p->src, sizeof(key.addr));
+		__builtin_memcpy(key.addr, p->src, ADDR_SIZE);
 	else
 		key.addr[3] = p->src[3], key.addr[2] = V4_MAPPED;
 	rule = bpf_map_lookup_elem(&rules, &key);

@@ -18,30 +18,6 @@ static __always_inline __u64 mix64(__u64 h)
 	return h;
 }
 
-/*
- * The flow hash: multilinear over 32-bit words with secret 64-bit keys, which
- * makes collisions of chosen inputs unlikely for whoever does not know the keys
- * (Lemire and Kaser, "Strongly universal string hashing is fast", 2014), then
- * mixed, so that neighbouring results tell nothing about the keys. Affinity by
- * source masks the rest away.
- */
-static __always_inline __u64 hash_flow(const struct pkt *p, const struct service *service)
-{
-	__u32 other = service->other_mask;
-	__u64 sum = hash_keys[0] + hash_keys[3] * (p->ports & other) + hash_keys[4] * (p->proto & other);
-
-	if (use_ipv6 && p->v6) {
-		for (int i = 0; i < ADDR_WORDS; i++) {
-			sum += hash_keys[5 + i] * (p->src[i] & service->source_mask[i]);
-			sum += hash_keys[9 + i] * (p->dst[i] & other);
-		}
-	} else {
-		sum += hash_keys[1] * (p->src[3] & service->source_mask[3]);
-		sum += hash_keys[2] * (p->dst[3] & other);
-	}
-	return mix64(sum);
-}
-
 /* The keyed sum over addresses, protocol and one more word, from a start that sets uses apart. */
 static __always_inline __u64 hash_packet(const struct pkt *p, __u64 start, __u32 word)
 {
@@ -56,10 +32,29 @@ static __always_inline __u64 hash_packet(const struct pkt *p, __u64 start, __u32
 	return mix64(sum);
 }
 
-/* The flow hash whatever the service's affinity: the name of a flow in its record. */
+/*
+ * The hash of a flow, by which it is recorded: multilinear over 32-bit words with
+ * secret 64-bit keys, which makes collisions of chosen inputs unlikely for whoever
+ * does not know the keys (Lemire and Kaser, "Strongly universal string hashing is
+ * fast", 2014), then mixed, so that neighbouring results tell nothing about the keys.
+ */
 static __always_inline __u64 hash_tuple(const struct pkt *p)
 {
 	return hash_packet(p, hash_keys[0], p->ports);
+}
+
+/* The same of the source alone, for affinity by source. */
+static __always_inline __u64 hash_affine(const struct pkt *p, const struct service *service)
+{
+	__u64 sum = hash_keys[0];
+
+	if (use_ipv6 && p->v6) {
+		for (int i = 0; i < ADDR_WORDS; i++)
+			sum += hash_keys[5 + i] * (p->src[i] & service->source_mask[i]);
+	} else {
+		sum += hash_keys[1] * (p->src[3] & service->source_mask[3]);
+	}
+	return mix64(sum);
 }
 
 /* Two independent hashes of a fragmented packet: where it is recorded, and its tag. */
@@ -113,6 +108,22 @@ static __always_inline __u64 hash_vip6(const __be32 *addr, __u8 length)
 	__u64 h = high * VIP_MULTIPLIER_HIGH + low * VIP_MULTIPLIER + length * VIP_MULTIPLIER_LENGTH;
 
 	return h ^ (h >> 32);
+}
+
+/*
+ * The mark of an address that may be a VIP. Cheap: where two share one, the table
+ * decides.
+ */
+#define MARK_MULTIPLIER 0x9e3779b1U
+
+static __always_inline __u32 mark_vip4(__be32 addr)
+{
+	return addr * MARK_MULTIPLIER >> (32 - VIP_MARK_BITS);
+}
+
+static __always_inline __u32 mark_vip6(const __be32 *addr)
+{
+	return mark_vip4(addr[1] ^ addr[3]);
 }
 
 /* Maps the high half of a hash to [0, n) without a division. */

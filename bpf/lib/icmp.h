@@ -28,21 +28,25 @@ static __always_inline enum verdict reply_echo(struct pkt *p, struct icmphdr *ic
 	__u16 old = icmp->type, new = p->v6 ? ICMPV6_ECHO_ANSWER_TYPE : ICMP_ECHO_ANSWER;
 	struct iphdr *ip = p->data + p->l3;
 	struct ipv6hdr *ip6 = (void *)ip;
+	struct in6_addr src6;
+	__be32 src;
 
 	if ((void *)(ip + 1) > p->data_end)
 		return drop(p, REASON_BAD_LENGTH);
 	if (p->v6) {
 		if ((void *)(ip6 + 1) > p->data_end)
 			return drop(p, REASON_BAD_LENGTH);
-		__builtin_memcpy(&ip6->saddr, p->dst, sizeof(p->dst));
-		__builtin_memcpy(&ip6->daddr, p->src, sizeof(p->src));
+		src6 = ip6->saddr;
+		ip6->saddr = ip6->daddr;
+		ip6->daddr = src6;
 		ip6->hop_limit = IP_TTL;
 	} else {
 		/* TTL is the low byte of its word as it lies */
 		ip->check = csum_replace(ip->check, ip->ttl | ip->protocol << 8, IP_TTL | ip->protocol << 8);
 		ip->ttl = IP_TTL;
-		ip->saddr = p->dst[3];
-		ip->daddr = p->src[3];
+		src = ip->saddr;
+		ip->saddr = ip->daddr;
+		ip->daddr = src;
 	}
 	icmp->type = new;
 	icmp->checksum = csum_replace(icmp->checksum, old, new);
@@ -84,7 +88,7 @@ static __always_inline enum verdict match_quoted4(struct pkt *p)
 	if (quoted->version != 4 || quoted->ihl < 5 || quoted->frag_off & IPV4_FRAGMENT_OFFSET ||
 	    quoted->saddr != p->dst[3])
 		return drop(p, REASON_ICMP_UNMATCHED);
-	p->src[3] = quoted->daddr;
+	p->src = last_word(&quoted->daddr);
 	return take_quoted_ports(p, offset + quoted->ihl * 4, quoted->protocol);
 }
 
@@ -100,7 +104,7 @@ static __always_inline enum verdict match_quoted6(struct pkt *p)
 	if (quoted->version != 6 || from[0] != p->dst[0] || from[1] != p->dst[1] || from[2] != p->dst[2] ||
 	    from[3] != p->dst[3])
 		return drop(p, REASON_ICMP_UNMATCHED);
-	__builtin_memcpy(p->src, &quoted->daddr, sizeof(p->src));
+	p->src = (__be32 *)&quoted->daddr;
 	return take_quoted_ports(p, offset + IPV6_HEADER, quoted->nexthdr);
 }
 

@@ -49,16 +49,16 @@ static __always_inline enum verdict parse_ip(struct pkt *p)
 	if (!p->v6) {
 		if ((void *)(ip + 1) > p->data_end || ip->version != 4)
 			return pass(p, REASON_MALFORMED);
-		p->src[3] = ip->saddr;
-		p->dst[3] = ip->daddr;
+		p->src = last_word(&ip->saddr);
+		p->dst = last_word(&ip->daddr);
 		return VERDICT_NEXT;
 	}
 	if ((void *)(ip6 + 1) > p->data_end || ip6->version != 6)
 		return pass(p, REASON_MALFORMED);
 	if (!use_ipv6)
 		return pass(p, REASON_NOT_OURS);
-	__builtin_memcpy(p->src, &ip6->saddr, sizeof(p->src));
-	__builtin_memcpy(p->dst, &ip6->daddr, sizeof(p->dst));
+	p->src = (__be32 *)&ip6->saddr;
+	p->dst = (__be32 *)&ip6->daddr;
 	return VERDICT_NEXT;
 }
 
@@ -153,7 +153,7 @@ static __always_inline bool is_land(const struct pkt *p)
 {
 	if (!p->v6)
 		return p->src[3] == p->dst[3];
-	return p->src[0] == p->dst[0] && p->src[1] == p->dst[1] && p->src[2] == p->dst[2] && p->src[3] == p->dst[3];
+	return is_same6(p->src, p->dst);
 }
 
 static __always_inline enum verdict check_source(struct pkt *p)

@@ -39,7 +39,7 @@ static __always_inline const struct vip *probe_vip4(__u64 table, __be32 addr, __
 {
 	const struct vip *vip = probe_vip(table, hash_vip4(addr, length), row);
 
-	if (vip && vip->addr[3] == addr && vip->family == 4 && vip->length == length)
+	if (vip && vip->addr[3] == addr && vip->kind == VIP_KIND(4, length))
 		return vip;
 	return NULL;
 }
@@ -48,8 +48,7 @@ static __always_inline const struct vip *probe_vip6(__u64 table, const __be32 *a
 {
 	const struct vip *vip = probe_vip(table, hash_vip6(addr, length), row);
 
-	if (vip && vip->addr[0] == addr[0] && vip->addr[1] == addr[1] && vip->addr[2] == addr[2] &&
-	    vip->addr[3] == addr[3] && vip->family == 6 && vip->length == length)
+	if (vip && is_same6(vip->addr, addr) && vip->kind == VIP_KIND(6, length))
 		return vip;
 	return NULL;
 }
@@ -105,6 +104,14 @@ __noinline __u32 lookup_prefix6(const struct in6_addr *addr)
 	return 0;
 }
 
+/* The same of an address in the frame. */
+static __always_inline __u32 lookup_prefix6_of(const __be32 *addr)
+{
+	struct in6_addr copy = { .in6_u.u6_addr32 = { addr[0], addr[1], addr[2], addr[3] } };
+
+	return lookup_prefix6(&copy);
+}
+
 static __always_inline const struct vip *lookup_vip4(__be32 addr)
 {
 	__u32 row;
@@ -117,12 +124,35 @@ static __always_inline const struct vip *lookup_vip6(const __be32 *addr)
 {
 	__u32 row;
 	const struct vip *vip = probe_vip6(state.vip_table, addr, 128, &row);
-	struct in6_addr copy;
 
-	if (vip || !use_prefixes)
-		return vip;
-	__builtin_memcpy(&copy, addr, sizeof(copy));
-	return vip_at(lookup_prefix6(&copy));
+	return vip || !use_prefixes ? vip : vip_at(lookup_prefix6_of(addr));
+}
+
+/*
+ * Whether an address may be a VIP. Of the sources of packets hardly any is, and each
+ * would touch another row of the table.
+ */
+static __always_inline bool is_marked(__u32 mark)
+{
+	return state.marks[mark >> 6] >> (mark & 63) & 1;
+}
+
+static __always_inline bool is_vip4(__be32 addr)
+{
+	__u32 row;
+
+	if (is_marked(mark_vip4(addr)) && probe_vip4(state.vip_table, addr, 128, &row))
+		return true;
+	return use_prefixes && lookup_prefix4(addr);
+}
+
+static __always_inline bool is_vip6(const __be32 *addr)
+{
+	__u32 row;
+
+	if (is_marked(mark_vip6(addr)) && probe_vip6(state.vip_table, addr, 128, &row))
+		return true;
+	return use_prefixes && lookup_prefix6_of(addr);
 }
 
 static __always_inline enum verdict find_vip(struct pkt *p)
@@ -135,7 +165,7 @@ static __always_inline enum verdict find_vip(struct pkt *p)
 
 static __always_inline enum verdict check_source_vip(struct pkt *p)
 {
-	if (p->v6 ? lookup_vip6(p->src) : lookup_vip4(p->src[3]))
+	if (p->v6 ? is_vip6(p->src) : is_vip4(p->src[3]))
 		return drop(p, REASON_SOURCE_IS_VIP);
 	return VERDICT_NEXT;
 }
@@ -176,17 +206,25 @@ static __always_inline bool find_range_service(struct pkt *p)
 }
 
 /* A VIP's listeners sit where their seeded hash says; the seed avoids collisions. */
+static __always_inline const struct port *find_port(const struct vip *vip, __u32 key)
+{
+	__u32 row = vip->ports + (key * vip->port_seed >> 16 & vip->port_mask);
+	const struct port *port;
+
+	if (vip->first.key == key)
+		return &vip->first;
+	port = bpf_map_lookup_elem(&ports, &row);
+	return port && port->key == key ? port : NULL;
+}
+
 static __always_inline enum verdict find_service(struct pkt *p)
 {
-	const struct vip *vip = p->vip;
-	__u32 key = dest_port(p) | (__u32)p->proto << 16;
-	__u32 row = vip->ports + (key * vip->port_seed >> 16 & vip->port_mask);
-	struct port *port;
+	const struct port *port;
 
 	if (p->service || p->owner)
 		return VERDICT_NEXT; /* a later fragment */
-	port = bpf_map_lookup_elem(&ports, &row);
-	if (port && port->port == dest_port(p) && port->proto == p->proto && set_service(p, port->service))
+	port = find_port(p->vip, PORT_KEY(dest_port(p), p->proto));
+	if (port && set_service(p, port->service))
 		return VERDICT_NEXT;
 	if (use_ranges && find_range_service(p))
 		return VERDICT_NEXT;

@@ -9,7 +9,17 @@
 
 /* An IPv4 address is carried as ::ffff:a.b.c.d, so that keys have one shape. */
 #define ADDR_WORDS 4
+#define ADDR_SIZE (4 * ADDR_WORDS)
 #define V4_MAPPED bpf_htonl(0xffff)
+
+/* Row of `ports`: a listener on one port of a VIP. */
+struct port {
+	__u32 key; /* PORT_KEY, 0: empty row */
+	__u32 service;
+};
+
+/* A port as it lies and a protocol, which is never 0. */
+#define PORT_KEY(port, proto) ((port) | (__u32)(proto) << 16)
 
 /*
  * Row of `vips`, one cache line: a perfect hash table that also holds its own
@@ -18,6 +28,9 @@
 struct vip {
 	__be32 addr[ADDR_WORDS]; /* the prefix, masked */
 	__u32 displacement;      /* of the hash bucket with this row's number */
+	__u16 kind;              /* VIP_KIND, 0: nobody lives here */
+	__u8 pad[2];
+	struct port first;       /* one of its rows in `ports`, often the only one */
 	__u32 ports;             /* first row in `ports` */
 	__u32 port_mask;         /* rows in `ports` less one; rows are 2^n */
 	__u32 port_seed;         /* odd; spreads this VIP's ports without collision */
@@ -26,18 +39,11 @@ struct vip {
 	__u16 udp_ranges;
 	__u32 tcp_fragments; /* fragment service plus 1, 0 for none */
 	__u32 udp_fragments;
-	__u8 family; /* 4 or 6; 0: nobody lives here */
-	__u8 length; /* bits of the prefix, of 128 */
-	__u8 pad[14];
+	__u8 pad2[4];
 };
 
-/* Row of `ports`: a listener on one port of a VIP. */
-struct port {
-	__be16 port;
-	__u8 proto; /* 0: empty row */
-	__u8 pad;
-	__u32 service;
-};
+/* Family, 4 or 6, and bits of the prefix, of 128. */
+#define VIP_KIND(family, length) ((family) | (__u16)(length) << 8)
 
 /* Row of `ranges`: a listener on several ports, in host order, both included. */
 struct range {
@@ -62,12 +68,15 @@ struct prefix_lengths {
  * of the word, its mask in the high; its prefix lengths are those of the half, 0
  * for the lower one. clock is for programs whose time is fixed.
  */
+#define VIP_MARK_BITS 17
+
 struct shared_state {
 	__u64 vip_table;
 	__u64 clock;           /* ns */
 	__u64 too_big_arrival; /* of answers, written by the data path */
 	__u64 tick;            /* the clock of flow records, in seconds, from Go */
 	struct prefix_lengths lengths[2];
+	__u64 marks[1 << (VIP_MARK_BITS - 6)]; /* a bit for each VIP that is a whole address: see is_marked() */
 };
 
 enum service_flags {
