@@ -96,6 +96,23 @@ type fuzzer struct {
 	start    map[bpf.Reason]maps.Counter // counters when the state was installed
 	expected map[bpf.Reason]uint64       // packets since then, by the model
 	reasons  map[string]int
+
+	startOfSignals [256 + 1]maps.SignalCounter // of every backend, as start
+}
+
+func (f *fuzzer) startSignals(p *path) {
+	for id := range f.startOfSignals {
+		f.startOfSignals[id] = p.tables.SignalCounter(maps.BackendID(id))
+	}
+}
+
+// signals are those of the program since the state was installed.
+func (f *fuzzer) signals(p *path, id maps.BackendID) maps.SignalCounter {
+	now, start := p.tables.SignalCounter(id), f.startOfSignals[id]
+	return maps.SignalCounter{
+		SYNs: now.SYNs - start.SYNs, Completed: now.Completed - start.Completed,
+		Retransmitted: now.Retransmitted - start.Retransmitted, Missed: now.Missed - start.Missed,
+	}
 }
 
 // run loads programs with random settings until the time is up, at least one.
@@ -104,6 +121,7 @@ func (f *fuzzer) run(length time.Duration) {
 		settings := model.RandomState(f.r).Settings
 		settings.Limits, settings.FixedTime = testLimits, true
 		settings.Limits.Flows = f.flows
+		settings.Limits.Handshakes = []int{8, 64, 0}[f.r.IntN(3)]
 		p := newPathWith(f.T, settings, maps.AllFeatures())
 		for range statesPerProgram {
 			f.runState(p, settings)
@@ -127,6 +145,7 @@ func (f *fuzzer) runState(p *path, settings maps.Settings) {
 	now, tick, total := int64(f.r.Uint32()), uint64(f.r.Uint32()), p.total()
 	swept := tick
 	f.start, f.expected = p.counts(), map[bpf.Reason]uint64{}
+	f.startSignals(p)
 	buf, out := make([]byte, 0, 4096), make([]byte, 4096)
 	for range packetsPerState {
 		now += f.r.Int64N(2e6)
@@ -157,6 +176,11 @@ func (f *fuzzer) runState(p *path, settings maps.Settings) {
 	if n := p.total() - total; n != packetsPerState {
 		f.Errorf("%d packets were counted %d times", packetsPerState, n)
 	}
+	for id := range maps.BackendID(testLimits.Backends + 1) {
+		if got, want := f.signals(p, id), m.Signals(id); got != want {
+			f.Errorf("the model says that handshakes with backend %d were %+v, the program %+v", id, want, got)
+		}
+	}
 }
 
 func (f *fuzzer) compare(p *path, m *model.Model, frame, out []byte, now int64) bool {
@@ -167,12 +191,12 @@ func (f *fuzzer) compare(p *path, m *model.Model, frame, out []byte, now int64) 
 	got, err := p.prog.Run(&opts)
 	p.must(err)
 	after := p.tables.counterOf(want)
-	same := got == uint32(want.Verdict) && after.Packets == before.Packets+1 && after.Bytes == before.Bytes+uint64(len(frame)) &&
+	same := f.signals(p, want.Backend) == m.Signals(want.Backend) && got == uint32(want.Verdict) && after.Packets == before.Packets+1 && after.Bytes == before.Bytes+uint64(len(frame)) &&
 		(want.Verdict == model.Drop || bytes.Equal(opts.DataOut, want.Frame))
 	f.expected[p.tables.byName[want.Reason]]++
 	if !same {
-		f.Errorf("packet %d of %d bytes at %d ns: the model says %s %s backend %d, the program %s %s\nin:      %s\nmodel:   %s\nprogram: %s",
-			f.packets, len(frame), now, want.Verdict, want.Reason, want.Backend, model.Verdict(got), f.programsReason(p),
+		f.Errorf("packet %d of %d bytes at %d ns: the model says %s %s backend %d %+v, the program %s %s %+v\nin:      %s\nmodel:   %s\nprogram: %s",
+			f.packets, len(frame), now, want.Verdict, want.Reason, want.Backend, m.Signals(want.Backend), model.Verdict(got), f.programsReason(p), f.signals(p, want.Backend),
 			start(frame), start(want.Frame), start(opts.DataOut))
 	}
 	return same

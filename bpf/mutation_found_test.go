@@ -141,17 +141,15 @@ func TestEveryOneOfTheMostRangesOfAVIPIsFound(t *testing.T) {
 	}
 }
 
-func TestEveryCPUCountsInRowsOfItsOwn(t *testing.T) {
-	p := newPath(t)
-	p.serve(viaL2())
+// onEveryCPU runs f on one CPU after another.
+func (p *path) onEveryCPU(f func(cpu int)) {
+	p.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var all unix.CPUSet
 	p.must(unix.SchedGetaffinity(0, &all))
 	defer func() { p.must(unix.SchedSetaffinity(0, &all)) }()
-	frame := tcpFrame(t, web, 10)
-	tried := 0
-	for cpu := 0; tried < all.Count(); cpu++ {
+	for cpu, tried := 0, 0; tried < all.Count(); cpu++ {
 		if !all.IsSet(cpu) {
 			continue
 		}
@@ -159,12 +157,36 @@ func TestEveryCPUCountsInRowsOfItsOwn(t *testing.T) {
 		var one unix.CPUSet
 		one.Set(cpu)
 		p.must(unix.SchedSetaffinity(0, &one))
+		f(cpu)
+	}
+}
+
+func TestEveryCPUCountsInRowsOfItsOwn(t *testing.T) {
+	p := newPath(t)
+	p.serve(viaL2())
+	frame := tcpFrame(t, web, 10)
+	p.onEveryCPU(func(cpu int) {
 		counted := p.counted(func() { p.verdict(frame) })
 		want := map[bpf.Reason]maps.Counter{bpf.ReasonForwarded: {Packets: 1, Bytes: uint64(len(frame))}}
 		if diff := cmp.Diff(want, counted); diff != "" {
 			t.Errorf("counted on CPU %d (-want +got):\n%s", cpu, diff)
 		}
-	}
+	})
+}
+
+func TestEveryCPUCountsHandshakesInRowsOfItsOwn(t *testing.T) {
+	p := newPath(t)
+	p.serve(viaL2())
+	p.must(p.tables.SetService(0, maps.Service{Signals: true}))
+	p.onEveryCPU(func(cpu int) {
+		p.tables.Forget()
+		p.verdict(tcpFrame(t, web, 10))
+		var row bpf.XlbSignalCounter
+		p.must(p.maps[bpf.XlbMapSignals].Lookup(uint32(cpu*(testLimits.Backends+1)+1), &row))
+		if row.Syns != 1 {
+			t.Errorf("CPU %d has counted %d SYNs in its row, want 1", cpu, row.Syns)
+		}
+	})
 }
 
 // In a small table one ID of all rotations lies side by side.

@@ -17,6 +17,7 @@
 #include "lib/parse.h"
 #include "lib/rewrite.h"
 #include "lib/service.h"
+#include "lib/signal.h"
 #include "lib/toobig.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -53,6 +54,7 @@ static __always_inline enum verdict forward(struct pkt *p)
 	STAGE(check_next_hop(p));
 	STAGE(check_size(p));
 	STAGE(clamp_mss(p));
+	watch_handshake(p);
 	STAGE(rewrite(p));
 	return emit(p);
 }

@@ -119,7 +119,8 @@ type XlbService struct {
 	IdMask     uint32
 	Mss        uint16
 	IdLengths  [8]uint8
-	Pad        [14]uint8
+	SampleMask uint16
+	Pad        [12]uint8
 }
 
 type XlbServiceName struct {
@@ -158,6 +159,14 @@ type XlbSharedState struct {
 	Marks [2048]uint64
 }
 
+type XlbSignalCounter struct {
+	_             structs.HostLayout
+	Syns          uint64
+	Completed     uint64
+	Retransmitted uint64
+	Missed        uint64
+}
+
 type XlbSlot struct {
 	_        structs.HostLayout
 	Current  uint32
@@ -193,6 +202,7 @@ const (
 	XlbMapEgress         = "egress"
 	XlbMapFlows          = "flows"
 	XlbMapFragments      = "fragments"
+	XlbMapHandshakes     = "handshakes"
 	XlbMapPorts          = "ports"
 	XlbMapRanges         = "ranges"
 	XlbMapRates          = "rates"
@@ -200,6 +210,7 @@ const (
 	XlbMapServerIds      = "server_ids"
 	XlbMapServiceNames   = "service_names"
 	XlbMapServices       = "services"
+	XlbMapSignals        = "signals"
 	XlbMapSlots          = "slots"
 	XlbMapSources        = "sources"
 	XlbMapVips           = "vips"
@@ -210,8 +221,10 @@ const (
 	XlbVarFlowIdle       = "flow_idle"
 	XlbVarFlowMask       = "flow_mask"
 	XlbVarFragmentMask   = "fragment_mask"
+	XlbVarHandshakeMask  = "handshake_mask"
 	XlbVarHashKeys       = "hash_keys"
 	XlbVarPassOrphans    = "pass_orphans"
+	XlbVarSignalRows     = "signal_rows"
 	XlbVarSourceMask     = "source_mask"
 	XlbVarState          = "state"
 	XlbVarTooBigRate     = "too_big_rate"
@@ -225,6 +238,7 @@ const (
 	XlbVarUseRanges      = "use_ranges"
 	XlbVarUseRates       = "use_rates"
 	XlbVarUseRedirect    = "use_redirect"
+	XlbVarUseSignals     = "use_signals"
 	XlbVarUseTracking    = "use_tracking"
 	XlbVarUseTunnel4     = "use_tunnel4"
 	XlbVarUseTunnel6     = "use_tunnel6"
@@ -287,6 +301,7 @@ type XlbMapSpecs struct {
 	Egress       *ebpf.MapSpec `ebpf:"egress"`
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
+	Handshakes   *ebpf.MapSpec `ebpf:"handshakes"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Ranges       *ebpf.MapSpec `ebpf:"ranges"`
 	Rates        *ebpf.MapSpec `ebpf:"rates"`
@@ -294,6 +309,7 @@ type XlbMapSpecs struct {
 	ServerIds    *ebpf.MapSpec `ebpf:"server_ids"`
 	ServiceNames *ebpf.MapSpec `ebpf:"service_names"`
 	Services     *ebpf.MapSpec `ebpf:"services"`
+	Signals      *ebpf.MapSpec `ebpf:"signals"`
 	Slots        *ebpf.MapSpec `ebpf:"slots"`
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
 	Vips         *ebpf.MapSpec `ebpf:"vips"`
@@ -309,8 +325,10 @@ type XlbVariableSpecs struct {
 	FlowIdle       *ebpf.VariableSpec `ebpf:"flow_idle"`
 	FlowMask       *ebpf.VariableSpec `ebpf:"flow_mask"`
 	FragmentMask   *ebpf.VariableSpec `ebpf:"fragment_mask"`
+	HandshakeMask  *ebpf.VariableSpec `ebpf:"handshake_mask"`
 	HashKeys       *ebpf.VariableSpec `ebpf:"hash_keys"`
 	PassOrphans    *ebpf.VariableSpec `ebpf:"pass_orphans"`
+	SignalRows     *ebpf.VariableSpec `ebpf:"signal_rows"`
 	SourceMask     *ebpf.VariableSpec `ebpf:"source_mask"`
 	State          *ebpf.VariableSpec `ebpf:"state"`
 	TooBigRate     *ebpf.VariableSpec `ebpf:"too_big_rate"`
@@ -324,6 +342,7 @@ type XlbVariableSpecs struct {
 	UseRanges      *ebpf.VariableSpec `ebpf:"use_ranges"`
 	UseRates       *ebpf.VariableSpec `ebpf:"use_rates"`
 	UseRedirect    *ebpf.VariableSpec `ebpf:"use_redirect"`
+	UseSignals     *ebpf.VariableSpec `ebpf:"use_signals"`
 	UseTracking    *ebpf.VariableSpec `ebpf:"use_tracking"`
 	UseTunnel4     *ebpf.VariableSpec `ebpf:"use_tunnel4"`
 	UseTunnel6     *ebpf.VariableSpec `ebpf:"use_tunnel6"`
@@ -357,6 +376,7 @@ type XlbMaps struct {
 	Egress       *ebpf.Map `ebpf:"egress"`
 	Flows        *ebpf.Map `ebpf:"flows"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
+	Handshakes   *ebpf.Map `ebpf:"handshakes"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Ranges       *ebpf.Map `ebpf:"ranges"`
 	Rates        *ebpf.Map `ebpf:"rates"`
@@ -364,6 +384,7 @@ type XlbMaps struct {
 	ServerIds    *ebpf.Map `ebpf:"server_ids"`
 	ServiceNames *ebpf.Map `ebpf:"service_names"`
 	Services     *ebpf.Map `ebpf:"services"`
+	Signals      *ebpf.Map `ebpf:"signals"`
 	Slots        *ebpf.Map `ebpf:"slots"`
 	Sources      *ebpf.Map `ebpf:"sources"`
 	Vips         *ebpf.Map `ebpf:"vips"`
@@ -378,6 +399,7 @@ func (m *XlbMaps) Close() error {
 		m.Egress,
 		m.Flows,
 		m.Fragments,
+		m.Handshakes,
 		m.Ports,
 		m.Ranges,
 		m.Rates,
@@ -385,6 +407,7 @@ func (m *XlbMaps) Close() error {
 		m.ServerIds,
 		m.ServiceNames,
 		m.Services,
+		m.Signals,
 		m.Slots,
 		m.Sources,
 		m.Vips,
@@ -401,8 +424,10 @@ type XlbVariables struct {
 	FlowIdle       *ebpf.Variable `ebpf:"flow_idle"`
 	FlowMask       *ebpf.Variable `ebpf:"flow_mask"`
 	FragmentMask   *ebpf.Variable `ebpf:"fragment_mask"`
+	HandshakeMask  *ebpf.Variable `ebpf:"handshake_mask"`
 	HashKeys       *ebpf.Variable `ebpf:"hash_keys"`
 	PassOrphans    *ebpf.Variable `ebpf:"pass_orphans"`
+	SignalRows     *ebpf.Variable `ebpf:"signal_rows"`
 	SourceMask     *ebpf.Variable `ebpf:"source_mask"`
 	State          *ebpf.Variable `ebpf:"state"`
 	TooBigRate     *ebpf.Variable `ebpf:"too_big_rate"`
@@ -416,6 +441,7 @@ type XlbVariables struct {
 	UseRanges      *ebpf.Variable `ebpf:"use_ranges"`
 	UseRates       *ebpf.Variable `ebpf:"use_rates"`
 	UseRedirect    *ebpf.Variable `ebpf:"use_redirect"`
+	UseSignals     *ebpf.Variable `ebpf:"use_signals"`
 	UseTracking    *ebpf.Variable `ebpf:"use_tracking"`
 	UseTunnel4     *ebpf.Variable `ebpf:"use_tunnel4"`
 	UseTunnel6     *ebpf.Variable `ebpf:"use_tunnel6"`

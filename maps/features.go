@@ -1,6 +1,7 @@
 package maps
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -27,6 +28,7 @@ type Features struct {
 	QUIC      bool `variable:"use_quic"`       // services with QUIC routing
 	MSS       bool `variable:"use_mss"`        // services that clamp the MSS
 	Tracking  bool `variable:"use_tracking"`   // services with tracking other than never
+	Signals   bool `variable:"use_signals"`    // services whose handshakes are watched
 }
 
 // AllFeatures leaves nothing out.
@@ -62,6 +64,10 @@ type Limits struct {
 	Sources   int // sources of new connections remembered
 	ServerIDs int // server IDs over all services and rotations
 	Flows     int // flows remembered in transitions and by services that track always
+
+	// Handshakes are those remembered until their client completes them; 0: 8192, which a CPU's cache holds. More than that
+	// at once are sampled.
+	Handshakes int
 }
 
 // VIPs and ports are kept twice, to switch between; a perfect hash wants half
@@ -69,6 +75,7 @@ type Limits struct {
 func (l Limits) vipRows() int     { return 1 << bits.Len(uint(2*l.Services-1)) }
 func (l Limits) portRows() int    { return max(4*l.Listeners, maxPortRows) }
 func (l Limits) counterRows() int { return counterReasons + l.Backends + 1 }
+func (l Limits) handshakes() int  { return cmp.Or(l.Handshakes, 8192) }
 
 // idRows holds the blocks of all server IDs, and room for a second copy of some.
 func (l Limits) idRows() int { return 8*l.ServerIDs + 16*l.Services }
@@ -115,6 +122,8 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		bpf.XlbMapBackendNames: l.Backends + 1,
 		bpf.XlbMapFragments:    bucketRecords * buckets(l.Fragments),
 		bpf.XlbMapFlows:        used(features.Tracking, flowBuckets(l.Flows)),
+		bpf.XlbMapHandshakes:   used(features.Signals, flowBuckets(l.handshakes())),
+		bpf.XlbMapSignals:      used(features.Signals, cpus*(l.Backends+1)),
 		bpf.XlbMapSources:      used(features.Rates, bucketRecords*buckets(l.Sources)),
 		bpf.XlbMapRules:        used(features.Filters || features.NodeRules, max(l.Rules, 1)),
 	} {
@@ -126,6 +135,8 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		spec.Variables[bpf.XlbVarCounterRows].Set(uint32(l.counterRows())),
 		spec.Variables[bpf.XlbVarFragmentMask].Set(uint32(buckets(l.Fragments)-1)),
 		spec.Variables[bpf.XlbVarFlowMask].Set(uint32(flowBuckets(l.Flows)-1)),
+		spec.Variables[bpf.XlbVarHandshakeMask].Set(uint32(flowBuckets(l.handshakes())-1)),
+		spec.Variables[bpf.XlbVarSignalRows].Set(uint32(l.Backends+1)),
 		spec.Variables[bpf.XlbVarSourceMask].Set(uint32(buckets(l.Sources)-1)),
 		spec.Variables[bpf.XlbVarEchoPolicy].Set(uint8(settings.Echo)),
 		spec.Variables[bpf.XlbVarVerifyChecksum].Set(settings.VerifyChecksum),

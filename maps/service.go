@@ -24,6 +24,8 @@ type Service struct {
 	MSS            uint16 // TCP's MSS is lowered to this on SYNs; 0 leaves it
 	QUIC           ServerIDLengths
 	TrackAlways    bool // every flow gets a record, not only those of slots in transition
+	Signals        bool // TCP handshakes are watched, for SignalCounter
+	SampleBits     int  // with Signals, one of 2^SampleBits flows is watched: 0, all of them, to 16
 }
 
 // Filter says what happens to a source that no rule of the service covers.

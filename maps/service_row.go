@@ -17,12 +17,13 @@ const (
 	serviceQUIC       = 8
 	serviceMSS        = 16
 	serviceTrack      = 32
+	serviceSignals    = 64
 )
 
 // row computes a service's row but for the words that are switched on their own:
 // its slot table and its server IDs.
 func (s Service) row() bpf.XlbService {
-	row := bpf.XlbService{OtherMask: ^uint32(0), Mss: s.MSS}
+	row := bpf.XlbService{OtherMask: ^uint32(0), Mss: s.MSS, SampleMask: uint16(1<<s.SampleBits - 1)}
 	for i := range row.SourceMask {
 		row.SourceMask[i] = ^uint32(0)
 	}
@@ -38,6 +39,7 @@ func (s Service) row() bpf.XlbService {
 		serviceQUIC:       s.QUIC != ServerIDLengths{},
 		serviceMSS:        s.MSS != 0,
 		serviceTrack:      s.TrackAlways,
+		serviceSignals:    s.Signals,
 	} {
 		if set {
 			row.Flags |= flag

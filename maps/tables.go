@@ -29,10 +29,12 @@ type Tables struct {
 	counters  view[bpf.XlbCounter]
 	base      view[bpf.XlbCounter]
 	flows     view[bpf.XlbFlowBucket]
+	signals   view[bpf.XlbSignalCounter]
 	fragments view[bpf.XlbRecord]
 	sources   view[bpf.XlbRecord]
 	state     view[bpf.XlbSharedState]
 
+	handshakes   view[bpf.XlbFlowBucket]
 	serviceNames view[bpf.XlbServiceName]
 	backendNames view[bpf.XlbBackendName]
 
@@ -62,6 +64,8 @@ func Open(coll map[string]*ebpf.Map) (*Tables, error) {
 		open(coll, bpf.XlbMapServiceNames, &t.serviceNames),
 		open(coll, bpf.XlbMapBackendNames, &t.backendNames),
 		open(coll, bpf.XlbMapFlows, &t.flows),
+		open(coll, bpf.XlbMapSignals, &t.signals),
+		open(coll, bpf.XlbMapHandshakes, &t.handshakes),
 		open(coll, bpf.XlbMapFragments, &t.fragments),
 		open(coll, bpf.XlbMapSources, &t.sources),
 		open(coll, stateMap, &t.state),
@@ -95,16 +99,17 @@ func open[T any](coll map[string]*ebpf.Map, name string, v *view[T]) error {
 func (t *Tables) Close() error {
 	return errors.Join(t.vips.close(), t.ports.close(), t.ranges.close(), t.services.close(), t.rates.close(), t.serverIDs.close(),
 		t.slots.close(), t.backends.close(), t.counters.close(), t.base.close(), t.serviceNames.close(), t.backendNames.close(),
-		t.flows.close(), t.fragments.close(), t.sources.close(), t.state.close())
+		t.flows.close(), t.signals.close(), t.handshakes.close(), t.fragments.close(), t.sources.close(), t.state.close())
 }
 
 // SetTime sets the clock of a program whose time is fixed, in ns.
 func (t *Tables) SetTime(now uint64) { atomic.StoreUint64(&t.state.rows[0].Clock, now) }
 
-// Forget drops what packets left behind: flows, fragments and sources seen, and what rate
+// Forget drops what packets left behind: flows, handshakes, fragments and sources seen, and what rate
 // limits have counted.
 func (t *Tables) Forget() {
 	clear(t.flows.rows)
+	clear(t.handshakes.rows)
 	clear(t.fragments.rows)
 	clear(t.sources.rows)
 	for i := range t.rates.rows {
@@ -158,6 +163,9 @@ func (t *Tables) SetService(id ServiceID, s Service) error {
 	}
 	if s.SourceBits < 0 || s.SourceBits > 128 || (!s.IPv6 && s.SourceBits > 32) {
 		return fmt.Errorf("write service %d: affinity by %d bits of the source, which has fewer", id, s.SourceBits)
+	}
+	if s.SampleBits < 0 || s.SampleBits > 16 {
+		return fmt.Errorf("write service %d: one of 2^%d handshakes watched, of 2^16 at most", id, s.SampleBits)
 	}
 	if rates := s.rates(); int(id) < len(t.rates.rows) {
 		rates.Arrival = t.rates.rows[id].Arrival

@@ -24,11 +24,6 @@ static __always_inline enum verdict check_hop(struct pkt *p)
 	return VERDICT_NEXT;
 }
 
-static __always_inline bool by_source(const struct pkt *p)
-{
-	return !p->service->other_mask;
-}
-
 /* Whether the slot's word alone does not tell the owner. Tracking always is a transition without end. */
 static __always_inline bool in_transition(const struct pkt *p, __u64 *owners)
 {
@@ -64,7 +59,7 @@ static __always_inline __u32 slot_owner(const struct pkt *p)
 	owners = *(volatile __u64 *)slot;
 	if (!use_tracking || !in_transition(p, &owners))
 		return owners;
-	return track_flow(by_source(p) ? hash_tuple(p) : p->hash, owners, seen(p));
+	return track_flow(flow_name(p), owners, seen(p));
 }
 
 static __always_inline bool asks_quic(const struct pkt *p)

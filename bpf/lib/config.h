@@ -21,6 +21,7 @@ const volatile bool use_rates = true;
 const volatile bool use_quic = true;
 const volatile bool use_mss = true;
 const volatile bool use_tracking = true; /* services with tracking other than never */
+const volatile bool use_signals = true;  /* services whose handshakes are watched */
 
 /* Choices of the node. */
 enum echo_policy {
@@ -43,6 +44,10 @@ const volatile __u32 counter_rows = COUNTER_REASONS;
 const volatile __u32 fragment_mask;
 const volatile __u32 source_mask;
 const volatile __u32 flow_mask;
+const volatile __u32 handshake_mask;
+
+/* Rows of `signals` per CPU. */
+const volatile __u32 signal_rows = 1;
 
 /* Ticks after which a flow that sent nothing has ended. */
 const volatile __u32 flow_idle = 900;

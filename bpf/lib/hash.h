@@ -57,6 +57,17 @@ static __always_inline __u64 hash_affine(const struct pkt *p, const struct servi
 	return mix64(sum);
 }
 
+static __always_inline bool by_source(const struct pkt *p)
+{
+	return !p->service->other_mask;
+}
+
+/* The name of a flow in its record, without computing again what picked the slot already. */
+static __always_inline __u64 flow_name(const struct pkt *p)
+{
+	return by_source(p) ? hash_tuple(p) : p->hash;
+}
+
 /* Two independent hashes of a fragmented packet: where it is recorded, and its tag. */
 static __always_inline __u64 hash_fragment(const struct pkt *p)
 {

@@ -76,6 +76,19 @@ TABLE(sources, struct record);
 TABLE(flows, struct flow_bucket);
 
 /*
+ * Handshakes that clients have begun and not completed, of services that ask for
+ * signals: buckets of records as in `flows`. Written by the data path alone, shared
+ * by all CPUs without locks. A miss is a connection that is established, or not
+ * watched.
+ */
+TABLE(handshakes, struct flow_bucket);
+
+/*
+ * Signals by backend, one block of signal_rows per CPU, like `counters`.
+ */
+TABLE(signals, struct signal_counter);
+
+/*
  * Source prefixes of filters. The kernel's trie, because an update of one rule
  * among tens of thousands must be one step; only services with a filter pay its
  * lookup. Value: RULE_DENY or RULE_ALLOW. A miss leaves it to the filter's

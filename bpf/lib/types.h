@@ -86,6 +86,7 @@ enum service_flags {
 	SERVICE_QUIC = 8,
 	SERVICE_MSS = 16,
 	SERVICE_TRACK_ALWAYS = 32, /* every flow has a record */
+	SERVICE_SIGNALS = 64,      /* handshakes are watched */
 };
 
 #define QUIC_ROTATIONS 8
@@ -103,7 +104,8 @@ struct service {
 	__u32 id_mask;                  /* rows after it less one; changes with ids in one word */
 	__u16 mss;
 	__u8 id_lengths[QUIC_ROTATIONS]; /* bytes of the server ID, 0: not in use */
-	__u8 pad[14];
+	__u16 sample_mask;               /* SERVICE_SIGNALS: flows whose hash has none of these bits are watched */
+	__u8 pad[12];
 };
 
 /* A limit by GCRA, in ns. Interval 0 is no limit. */
@@ -236,6 +238,14 @@ struct counter {
 	__u64 bytes;
 };
 
+/* Row of `signals`: what clients' handshakes, as far as they are watched, tell about a backend. */
+struct signal_counter {
+	__u64 syns;          /* handshakes begun */
+	__u64 completed;     /* of them, those that the client has completed */
+	__u64 retransmitted; /* SYNs sent again, since nobody had answered */
+	__u64 missed;        /* handshakes begun that found no place in the table, and count for nothing else */
+};
+
 /*
  * Rows of `counters`, per CPU: one per reason, then one per backend. A packet
  * adds to exactly one of them: a forwarded one to its backend's.
@@ -278,6 +288,7 @@ _Static_assert(sizeof(struct backend) == 128, "two cache lines");
 _Static_assert(__builtin_offsetof(struct backend, outer) + 20 <= 64,
 	       "Ethernet and an outer IPv4 header stay in the first line");
 _Static_assert(sizeof(struct record) * BUCKET_RECORDS == 64, "a bucket is a line");
+_Static_assert(sizeof(struct signal_counter) == 32, "never across a line");
 _Static_assert(sizeof(struct counter) == 16, "never across a line");
 _Static_assert(sizeof(struct service_name) % 8 == 0, "the stride of an mmapped array");
 _Static_assert(sizeof(struct backend_name) % 8 == 0, "the stride of an mmapped array");

@@ -7,8 +7,8 @@ import (
 	"github.com/xlb-project/xlb/maps"
 )
 
-// Model is a data path with a state, its records of flows and fragments, and its rate
-// limits.
+// Model is a data path with a state, its records of flows, handshakes and
+// fragments, and its rate limits.
 // It is for one goroutine.
 type Model struct {
 	settings maps.Settings
@@ -20,6 +20,7 @@ type Model struct {
 	egress   map[uint32]bool
 
 	flows     flowTable
+	watcher   watcher
 	records   map[recordKey]record
 	sourceTAT map[sourceKey]int64
 	tooBigTAT int64
@@ -44,7 +45,7 @@ func New(s State) (*Model, error) {
 	}
 	m := &Model{
 		settings: s.Settings, keys: expandKey(s.Settings.Key),
-		vips: vips, services: services, backends: backends, egress: s.Egress, flows: newFlowTable(s.Settings.Limits.Flows),
+		vips: vips, services: services, backends: backends, egress: s.Egress, flows: newFlowTable(s.Settings.Limits.Flows), watcher: newWatcher(s.Settings.Limits.Handshakes),
 		records: make(map[recordKey]record), sourceTAT: make(map[sourceKey]int64),
 	}
 	for _, prefix := range s.NodeDeny {

@@ -115,6 +115,9 @@ func randomService(r *rand.Rand, s *State, id maps.ServiceID, v6 int) {
 		s.ServerIDs[id] = randomServerIDs(r, svc.QUIC, backends)
 	}
 	svc.TrackAlways = r.IntN(4) == 0
+	if r.IntN(2) == 0 {
+		svc.Signals, svc.SampleBits = true, pick(r, []int{0, 0, 0, 1, 3})
+	}
 	randomSlots(r, s, id, backends)
 	s.Services[id] = svc
 }

@@ -28,6 +28,7 @@ func (m *Model) rewrite(p *packet) bool {
 	if mtu := b.MTU - overhead(b); len(p.ip) > mtu {
 		return m.answerTooBig(p, mtu)
 	}
+	m.watch(p)
 	m.appendLink(p, b)
 	tunnel := len(m.out)
 	if b.Forward != maps.L2 {

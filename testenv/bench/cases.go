@@ -38,6 +38,7 @@ type testCase struct {
 func cases() []testCase {
 	// A service tracks changes unless its configuration says otherwise.
 	tunnel4 := maps.Features{Tunnel4: true, Tracking: true}
+	signals4 := maps.Features{Tunnel4: true, Tracking: true, Signals: true}
 	tunnel6 := maps.Features{IPv6: true, Tunnel6: true, Tracking: true}
 	forward := func(name string, t traffic, s func() model.State, f maps.Features) testCase {
 		t.grows = !f.L2
@@ -56,6 +57,9 @@ func cases() []testCase {
 		forward("quic/gue/1M", quic4(million), servingQUIC, maps.Features{Tunnel4: true, QUIC: true, Tracking: true}),
 		forward("new-flow/ipip", syn4(unlimited), ipip, tunnel4),
 		forward("transition/ipip/1M", tcp4(million), changing, tunnel4),
+		forward("signals/all/1M", tcp4(million), watching(0), signals4),
+		forward("signals/1-in-8/1M", tcp4(million), watching(3), signals4),
+		forward("signals/new-flow", syn4(unlimited), watching(0), signals4),
 		{
 			name: "pass/not-ours-v4", traffic: elsewhere(tcp4(1)), state: ipip, features: tunnel4,
 			verdict: model.Pass, reason: bpf.ReasonNotOurs,

@@ -107,6 +107,15 @@ func changing() model.State {
 	return s
 }
 
+// watching is a service that watches handshakes, those of one in 2^sample flows.
+func watching(sample int) func() model.State {
+	return func() model.State {
+		s := serving(maps.TCP, maps.IPIP)()
+		s.Services[0] = maps.Service{Signals: true, SampleBits: sample}
+		return s
+	}
+}
+
 // serving6 is one service of IPv6 whose backends are reached over IPv6.
 func serving6() model.State {
 	s := newState(1, backends, maps.TCP, func(i int) maps.Backend {

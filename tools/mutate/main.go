@@ -94,23 +94,29 @@ func tryAll(ctx context.Context, root string, list []mutation, progress io.Write
 
 // prepare compiles the tests, which must pass before there is a mutation.
 func prepare(ctx context.Context, t tree) (*testBinary, error) {
-	object, complaint, err := t.compile(ctx)
+	objects := map[string][]byte{}
+	for _, program := range programs {
+		object, complaint, err := t.compile(ctx, program)
+		if err != nil {
+			return nil, err
+		}
+		if object == nil {
+			return nil, fmt.Errorf("the compiler says: %s", complaint)
+		}
+		objects[program] = object
+	}
+	tests, err := buildTests(ctx, t, objects)
 	if err != nil {
 		return nil, err
 	}
-	if object == nil {
-		return nil, fmt.Errorf("the compiler says: %s", complaint)
-	}
-	tests, err := buildTests(ctx, t, object)
-	if err != nil {
-		return nil, err
-	}
-	r, err := tests.run(ctx, t, object, mutation{})
-	if err != nil {
-		return nil, err
-	}
-	if r.by != survived {
-		return nil, fmt.Errorf("the %s: %s", r.by, r.detail)
+	for _, program := range programs {
+		r, err := tests.run(ctx, t, objects[program], mutation{file: program + ".c"})
+		if err != nil {
+			return nil, err
+		}
+		if r.by != survived {
+			return nil, fmt.Errorf("the %s: %s", r.by, r.detail)
+		}
 	}
 	return tests, nil
 }

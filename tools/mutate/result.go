@@ -32,7 +32,7 @@ func (r result) String() string {
 
 var (
 	compilerError = regexp.MustCompile(`(?m)^\S+: error: (.*)`)
-	refusal       = regexp.MustCompile(`program xlb: load program: (.*)`)
+	refusal       = regexp.MustCompile(`program \w+: load program: (.*)`)
 	failedTest    = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+) .*\n(?: *\S+_test\.go:\d+: (.*))?`)
 )
 

@@ -42,19 +42,21 @@ func copyTree(from, to string) (tree, error) {
 	return tree{to}, nil
 }
 
-func (t tree) objectFile() string { return filepath.Join(t.dir, "bpf", "xlb_bpfel.o") }
+func (t tree) objectFile(program string) string {
+	return filepath.Join(t.dir, "bpf", program+"_bpfel.o")
+}
 
-// compile makes the data path's object of the C in the tree, as `make generate` does. Without one, says what the
-// compiler said.
-func (t tree) compile(ctx context.Context) (object []byte, complaint string, err error) {
-	out, failed, err := run(ctx, t.dir, "go", "generate", "-run", `xlb\.c`, "./bpf")
+// compile makes a program's object of the C in the tree, as `make generate` does. Without one, says what the compiler
+// said.
+func (t tree) compile(ctx context.Context, program string) (object []byte, complaint string, err error) {
+	out, failed, err := run(ctx, t.dir, "go", "generate", "-run", program+`\.c`, "./bpf")
 	switch {
 	case err != nil:
 		return nil, "", err
 	case failed:
 		return nil, compilerSays(out), nil
 	}
-	object, err = os.ReadFile(t.objectFile())
+	object, err = os.ReadFile(t.objectFile(program))
 	return object, "", err
 }
 
@@ -72,7 +74,7 @@ func (t tree) try(ctx context.Context, tests *testBinary, m mutation) (result, e
 	if err := os.WriteFile(path, []byte(mutated), 0o644); err != nil {
 		return result{}, err
 	}
-	object, complaint, err := t.compile(ctx)
+	object, complaint, err := t.compile(ctx, m.program())
 	if err := errors.Join(err, os.WriteFile(path, source, 0o644)); err != nil {
 		return result{}, err
 	}
