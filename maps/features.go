@@ -129,7 +129,7 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 	} {
 		spec.Maps[name].MaxEntries = uint32(rows)
 	}
-	return errors.Join(
+	err = errors.Join(
 		features.set(spec),
 		spec.Variables[bpf.XlbVarHashKeys].Set(settings.Key.constants()),
 		spec.Variables[bpf.XlbVarCounterRows].Set(uint32(l.counterRows())),
@@ -144,4 +144,8 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		spec.Variables[bpf.XlbVarTooBigRate].Set(settings.TooBig.row()),
 		spec.Variables[bpf.XlbVarFixedTime].Set(settings.FixedTime),
 	)
+	if err == nil {
+		inlineConstants(spec)
+	}
+	return err
 }
