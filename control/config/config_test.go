@@ -239,16 +239,6 @@ services:
 	}
 }
 
-func TestExampleLoads(t *testing.T) {
-	c, err := Load("../../contrib/xlb.example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Services) == 0 {
-		t.Error("the example has no service")
-	}
-}
-
 func TestDocumentedSamplesParse(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
