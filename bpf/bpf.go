@@ -7,3 +7,14 @@ package bpf
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -output-stem decap -cflags "-O2 -g -mcpu=v3 -Wall -Wextra -Werror -I.. -I." Decap decap.c
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -output-stem probe -cflags "-O2 -g -mcpu=v3 -Wall -Wextra -Werror -I.. -I." -type probe_counters Probe probe.c
 //go:generate go run genreasons.go
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
+
+// Sum tells releases of the data path apart: the hash of its compiled object.
+func Sum() string {
+	sum := sha256.Sum256(_XlbBytes)
+	return hex.EncodeToString(sum[:])
+}

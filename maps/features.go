@@ -8,6 +8,7 @@ import (
 	"reflect"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/xlb-project/xlb/bpf"
 )
@@ -129,6 +130,7 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 	} {
 		spec.Maps[name].MaxEntries = uint32(rows)
 	}
+	spec.Maps[stateMap].Flags |= unix.BPF_F_MMAPABLE // as it is loaded; ebpf says so no earlier
 	err = errors.Join(
 		features.set(spec),
 		spec.Variables[bpf.XlbVarHashKeys].Set(settings.Key.constants()),

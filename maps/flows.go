@@ -107,7 +107,7 @@ func (t *Tables) AddFlows(flows []Flow, lowBits int) int {
 		}
 		added, known := false, min(buckets, uint64(1)<<lowBits)
 		for bucket := f.Hash & (known - 1); bucket < buckets; bucket += known {
-			added = addFlow(words[bucket*bucketFlows:][:bucketFlows], word, tick) || added
+			added = putFlow(words[bucket*bucketFlows:][:bucketFlows], word, tick, false) || added
 		}
 		if added {
 			n++
@@ -119,23 +119,44 @@ func (t *Tables) AddFlows(flows []Flow, lowBits int) int {
 // FlowBits returns how many of the lowest bits of a flow's hash its record knows.
 func (t *Tables) FlowBits() int { return bits.Len(uint(max(len(t.flows.rows), 1) - 1)) }
 
-// addFlow puts a record into a bucket unless it has one of the flow, or no room.
-func addFlow(bucket []uint64, word, tick uint64) bool {
-	place := -1
+// putFlow puts a record into a bucket in place of one that has ended. With update
+// it takes the place of the flow's own, or of one that is less worth keeping.
+func putFlow(bucket []uint64, word, tick uint64, update bool) bool {
+	place, least := -1, uint64(3*(flowTickMask+1)-1)
+	if update {
+		least = flowEvictable(word, tick)
+	}
 	for i := range bucket {
 		old := atomic.LoadUint64(&bucket[i])
-		switch {
-		case flowEnded(old, tick):
-			place = i
-		case old>>flowTagShift == word>>flowTagShift:
-			return false
+		if old>>flowTagShift == word>>flowTagShift && !flowEnded(old, tick) {
+			if update {
+				atomic.StoreUint64(&bucket[i], word)
+			}
+			return update
+		}
+		if e := flowEvictable(old, tick); e > least {
+			place, least = i, e
 		}
 	}
 	if place < 0 {
 		return false
 	}
 	old := atomic.LoadUint64(&bucket[place])
-	return flowEnded(old, tick) && atomic.CompareAndSwapUint64(&bucket[place], old, word)
+	return flowEvictable(old, tick) >= least && atomic.CompareAndSwapUint64(&bucket[place], old, word)
+}
+
+// flowEvictable is flow_evictable of bpf/lib/track.h.
+func flowEvictable(word, tick uint64) uint64 {
+	age := (tick - word>>flowTickShift) & flowTickMask
+	switch state := FlowState(word >> flowStateShift & flowStateMask); {
+	case flowEnded(word, tick):
+		return 3 * (flowTickMask + 1)
+	case state == FlowClosing:
+		return 2*(flowTickMask+1) + age
+	case state == FlowNew:
+		return 1 + age
+	}
+	return 0
 }
 
 // flowIdle is flow_idle of bpf/lib/config.h.

@@ -102,5 +102,14 @@ func addrWords(a netip.Addr) [4]uint32 {
 	return w
 }
 
+// addrOf is the address of four words, IPv4 as ::ffff:a.b.c.d.
+func addrOf(w [4]uint32) netip.Addr {
+	var b [16]byte
+	for i := range w {
+		binary.NativeEndian.PutUint32(b[4*i:], w[i])
+	}
+	return netip.AddrFrom16(b)
+}
+
 // wirePort swaps a port between host and wire order.
 func wirePort(p uint16) uint16 { return bits.ReverseBytes16(p) }

@@ -29,16 +29,3 @@ func (t *Tables) Tick() uint64 { return atomic.LoadUint64(&t.state.rows[0].Tick)
 
 // FlowCapacity returns how many flows there is room to record.
 func (t *Tables) FlowCapacity() int { return len(t.flowWords()) }
-
-// Forwarded returns what was forwarded to all backends that there ever were.
-func (t *Tables) Forwarded() Counter {
-	var sum Counter
-	for cpu := range t.cpus {
-		rows := t.counters.rows[cpu*t.counterRows+counterReasons : (cpu+1)*t.counterRows]
-		for i := range rows {
-			sum.Packets += atomic.LoadUint64(&rows[i].Packets)
-			sum.Bytes += atomic.LoadUint64(&rows[i].Bytes)
-		}
-	}
-	return sum
-}

@@ -63,6 +63,25 @@ func (s *slab) take(size int) (int, bool) {
 	return 0, false
 }
 
+// reserve takes a certain region, or reports that it is not free.
+func (s *slab) reserve(r region) bool {
+	for i, f := range s.free {
+		if r.offset < f.offset || r.offset+r.size > f.offset+f.size {
+			continue
+		}
+		before := region{f.offset, r.offset - f.offset}
+		after := region{r.offset + r.size, f.offset + f.size - r.offset - r.size}
+		s.free = slices.Delete(s.free, i, i+1)
+		for _, rest := range []region{after, before} {
+			if rest.size > 0 {
+				s.free = slices.Insert(s.free, i, rest)
+			}
+		}
+		return true
+	}
+	return false
+}
+
 // retire gives a region back that packets may still be reading.
 func (s *slab) retire(offset, size int) {
 	if size > 0 {

@@ -47,9 +47,10 @@ type Tables struct {
 	cpus        int
 }
 
-// Open maps the tables of a freshly loaded program.
+// Open maps the tables of a program: a freshly loaded one, or one that another
+// process has left running, whose content it takes stock of.
 func Open(coll map[string]*ebpf.Map) (*Tables, error) {
-	t := &Tables{rules: coll[bpf.XlbMapRules], rulesKnown: map[uint32]map[netip.Prefix]bool{}}
+	t := &Tables{rules: coll[bpf.XlbMapRules]}
 	err := errors.Join(
 		open(coll, bpf.XlbMapVips, &t.vips),
 		open(coll, bpf.XlbMapPorts, &t.ports),
@@ -77,9 +78,7 @@ func Open(coll map[string]*ebpf.Map) (*Tables, error) {
 		return nil, errors.Join(fmt.Errorf("count CPUs: %w", err), t.Close())
 	}
 	t.counterRows = len(t.counters.rows) / t.cpus
-	t.slab = newSlab(len(t.slots.rows), "limits.slots", Grace)
-	t.idSlab = newSlab(len(t.serverIDs.rows), "limits.server_ids", Grace)
-	if _, err := t.idSlab.allocate(1); err != nil { // row 0, so that a place is never 0
+	if err := t.Rescan(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
@@ -207,14 +206,18 @@ func (t *Tables) SetServerIDs(id ServiceID, lengths ServerIDLengths, ids []Serve
 			return fmt.Errorf("write server IDs of service %d: %w", id, err)
 		}
 		copy(t.serverIDs.rows[offset:], block)
-		place = word(offset, len(block)-2-serverIDProbes)
+		place = word(offset, len(block)-idBlock(0))
 	}
 	old := atomic.SwapUint64((*uint64)(unsafe.Pointer(&t.services.rows[id].Ids)), place)
 	if first, mask := split(old); old != noServerIDs {
-		t.idSlab.retire(first, mask+2+serverIDProbes)
+		t.idSlab.retire(first, idBlock(mask))
 	}
 	return nil
 }
+
+// idBlock returns how many rows a block of server IDs has: its seed, as many as
+// its mask says, and those that the last ones may be pushed on to.
+func idBlock(mask int) int { return 1 + mask + 1 + serverIDProbes }
 
 // noServerIDs is the place of a service's IDs that has none: row 0 is nobody's.
 const noServerIDs = 0
