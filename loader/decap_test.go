@@ -30,7 +30,7 @@ func TestDecapUnpacksGUEOnItsPortAlone(t *testing.T) {
 		"set":     {DecapOptions{GUEPort: 7000}, 7000, 6080},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inNamespace(t, 1500, func() {
+			inSite(t, func(*site) {
 				d, err := AttachDecap("eth0", Native, c.opts)
 				if err != nil {
 					t.Fatal(err)

@@ -3,90 +3,174 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 
 	"github.com/xlb-project/xlb/bpf"
 	"github.com/xlb-project/xlb/maps"
 )
 
-// Dataplane is a loaded program with its tables. Attach puts it to work.
+// Dataplane is a program with its tables, on interfaces once it is published.
 type Dataplane struct {
-	Tables *maps.Tables
+	Tables *maps.Tables // of what runs, or will after Publish
 
-	coll  *ebpf.Collection
-	opts  maps.PlaneOptions
-	links []link.Link
+	inst  Instance
+	lock  *lock         // nil if nothing is pinned, ever
+	gen   *generation   // what runs; before the first Publish of all, nil
+	held  []*attachment // what it runs on
+	on    []Interface
+	first *Staged // what Open prepared, until it is published
 }
 
-// Load loads the program, attached to nothing. It returns ErrPrivilege or
-// ErrNoBPF where the machine does not let it.
+// Load loads the program, to be attached to nothing and pinned nowhere: for test
+// runs. It returns ErrPrivilege or ErrNoBPF where the machine does not let it.
 func Load(opts maps.PlaneOptions) (*Dataplane, error) {
-	spec, err := bpf.LoadXlb()
+	d := &Dataplane{}
+	o, err := d.inst.load()
 	if err != nil {
-		return nil, fmt.Errorf("read embedded program: %w", err)
+		return nil, err
 	}
-	if err := maps.Specialise(spec, opts.Settings, opts.Features); err != nil {
+	if err := maps.Specialise(o.spec, opts.Settings, opts.Features); err != nil {
 		return nil, fmt.Errorf("specialise program: %w", err)
 	}
-	coll, err := ebpf.NewCollection(spec)
+	if d.gen, err = loadGeneration(o, nil); err != nil {
+		return nil, err
+	}
+	if d.Tables, err = maps.Open(d.gen.maps); err != nil {
+		return nil, errors.Join(fmt.Errorf("open tables: %w", err), d.gen.close())
+	}
+	return d, nil
+}
+
+// loadGeneration brings a specialised program into the kernel, with maps of its
+// own but for those that are kept.
+func loadGeneration(o object, kept map[string]*ebpf.Map) (*generation, error) {
+	coll, err := ebpf.NewCollectionWithOptions(o.spec, ebpf.CollectionOptions{MapReplacements: kept})
 	if err != nil {
 		return nil, explainLoad(err)
 	}
-	tables, err := maps.Open(coll.Maps)
-	if err != nil {
-		coll.Close()
-		return nil, fmt.Errorf("open tables: %w", err)
-	}
-	return &Dataplane{Tables: tables, coll: coll, opts: opts}, nil
-}
-
-// Program returns the loaded program, for test runs and statistics.
-func (d *Dataplane) Program() *ebpf.Program { return d.coll.Programs[bpf.XlbProgXlb] }
-
-// Attach puts the program on every interface of the options, or on none. Tables
-// are filled before, so that the first packet meets a working state.
-func (d *Dataplane) Attach() error {
-	if len(d.links) > 0 {
-		return errors.New("attach: already attached")
-	}
-	for number, name := range d.opts.Interfaces {
-		if err := d.attachOne(uint32(number), name); err != nil {
-			return errors.Join(err, d.Detach())
+	g := &generation{prog: coll.DetachProgram(bpf.XlbProgXlb), maps: map[string]*ebpf.Map{}}
+	for name := range o.spec.Maps {
+		if pinned(name) {
+			g.maps[name] = coll.DetachMap(name)
 		}
 	}
-	return nil
+	coll.Close()
+	return g, nil
 }
 
-func (d *Dataplane) attachOne(number uint32, name string) error {
-	l, index, err := attach(d.Program(), name, modeOf(d.opts))
+//go:generate go tool stringer -type=Kind -linecomment -output=kind_string.go
+
+// Kind says what Open found.
+type Kind uint8
+
+// Kinds of adoption: nothing was there; this very program, which was not touched;
+// another, whose maps the new one uses as they are; another, some of whose maps had
+// to be made anew.
+const (
+	Fresh    Kind = iota // fresh
+	Adopted              // adopted
+	Upgraded             // upgraded
+	Migrated             // migrated
+)
+
+// Adoption says what was there when an instance was opened.
+type Adoption struct {
+	Kind    Kind
+	Maps    []string  // that were made anew and filled from the former ones
+	Since   time.Time // when the program that runs was published
+	Version string    // of xlb, that did it
+}
+
+// Open takes an instance over from whoever ran it before, or begins it. Nothing
+// that packets meet changes until Publish, but for what a process that died in
+// Publish left undone. Tables that are fresh or were made anew are to be filled
+// before Publish: listeners are never carried over. Where a limit is lower than
+// what is in use, it is raised.
+//
+// It returns ErrNoBPFFS, ErrInUse, ErrOccupied, ErrNoInterface, ErrPrivilege or
+// ErrNoBPF where the machine is not ready.
+func Open(inst Instance, opts maps.PlaneOptions) (d *Dataplane, a Adoption, err error) {
+	if err := errors.Join(inst.check(), inst.checkFileSystem()); err != nil {
+		return nil, a, err
+	}
+	d = &Dataplane{inst: inst}
+	if d.lock, err = inst.lock(); err != nil {
+		return nil, a, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+			d = nil
+		}
+	}()
+	o, err := inst.load()
 	if err != nil {
+		return d, a, err
+	}
+	if d.gen, d.held, err = inst.recover(o); err != nil {
+		return d, a, fmt.Errorf("take over instance %s: %w", inst.Name, err)
+	}
+	if d.first, err = d.Prepare(opts); err != nil {
+		return d, a, err
+	}
+	d.Tables = d.first.Tables
+	return d, d.adoption(), nil
+}
+
+func (d *Dataplane) adoption() Adoption {
+	if d.gen == nil {
+		return Adoption{}
+	}
+	a := Adoption{Kind: Migrated, Since: d.gen.record.Since, Version: d.gen.record.Version, Maps: d.first.anew}
+	switch {
+	case d.first.next == d.gen:
+		a.Kind = Adopted
+	case len(a.Maps) == 0:
+		a.Kind = Upgraded
+	}
+	return a
+}
+
+// Publish puts to work what Open prepared, as [Staged.Publish] does. After an
+// error the Dataplane is only good for Close.
+func (d *Dataplane) Publish() error {
+	s := d.first
+	if s == nil {
+		return errors.New("publish: already published")
+	}
+	return s.Publish()
+}
+
+// Program returns the program that runs, for test runs and statistics.
+func (d *Dataplane) Program() *ebpf.Program { return d.gen.prog }
+
+// Interfaces returns what the program is on.
+func (d *Dataplane) Interfaces() []Interface { return slices.Clone(d.on) }
+
+// Close lets go of everything. What is pinned stays and runs; what is not is gone.
+func (d *Dataplane) Close() error {
+	var err error
+	if d.first != nil {
+		err = d.first.Discard()
+	}
+	if d.Tables != nil {
+		err = errors.Join(err, d.Tables.Close())
+	}
+	if d.gen != nil {
+		err = errors.Join(err, d.gen.close())
+	}
+	err = errors.Join(err, closeAll(d.held))
+	if d.lock == nil {
 		return err
 	}
-	d.links = append(d.links, l)
-	if !d.opts.Features.Redirect {
-		return nil
+	if d.gen == nil { // begun and never published
+		_ = os.Remove(d.inst.linkDir())
+		_ = os.Remove(d.inst.dir())
+		_ = os.Remove(d.inst.root())
 	}
-	if err := d.coll.Maps[bpf.XlbMapEgress].Put(number, uint32(index)); err != nil {
-		return fmt.Errorf("add %s to the redirect table: %w", name, err)
-	}
-	return nil
-}
-
-// Detach takes the program off all interfaces; packets go to the kernel again.
-func (d *Dataplane) Detach() error {
-	var err error
-	for i := len(d.links) - 1; i >= 0; i-- {
-		err = errors.Join(err, d.links[i].Close())
-	}
-	d.links = nil
-	return err
-}
-
-// Close detaches and unloads.
-func (d *Dataplane) Close() error {
-	err := errors.Join(d.Detach(), d.Tables.Close())
-	d.coll.Close()
-	return err
+	return errors.Join(err, d.lock.release())
 }

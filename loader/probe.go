@@ -130,7 +130,7 @@ func (p *Probes) load(d *Dataplane) error {
 	if err := spec.Variables[bpf.ProbeVarProbeMark].Set(p.mark); err != nil {
 		return fmt.Errorf("set the mark: %w", err)
 	}
-	backends := d.coll.Maps[bpf.XlbMapBackends]
+	backends := d.gen.maps[bpf.XlbMapBackends]
 	spec.Maps[bpf.ProbeMapBackends].MaxEntries = backends.MaxEntries()
 	opts := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.ProbeMapBackends: backends}}
 	if p.coll, err = ebpf.NewCollectionWithOptions(spec, opts); err != nil {

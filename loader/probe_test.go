@@ -45,8 +45,14 @@ func newProber(t *testing.T, build func(testenv.Options) (*testenv.Lab, error)) 
 		VIPs: []netip.Addr{testenv.DefaultVIP, testenv.DefaultVIP6}, Decap: decap,
 	})}
 	p.must(p.LB.Do(func() error {
-		p.dataplane = load(t, Options{Interfaces: p.LBInterfaces, Features: maps.AllFeatures()})
-		return p.dataplane.Attach()
+		opts := options(p.LBInterfaces...)
+		opts.Features = maps.AllFeatures()
+		inst := testInstance()
+		p.Cleanup(func() { p.must(p.LB.Do(func() error { return Down(inst) })) })
+		var err error
+		p.dataplane, _, err = Open(inst, opts)
+		p.must(err)
+		return p.dataplane.Publish()
 	}))
 	t.Cleanup(func() { p.dataplane.Close() })
 	p.must(p.dataplane.Tables.SetListeners([]maps.Listener{
@@ -300,7 +306,9 @@ func TestInstancesInOneNamespaceSendTheirOwnProbes(t *testing.T) {
 	p := newProber(t, testenv.NewRouted)
 	id := p.backend(0, p.VIPs[0], way{forward: maps.IPIP})
 	first, other := p.probes, *p
-	p.must(p.LB.Do(func() error { other.dataplane = load(t, Options{Features: maps.AllFeatures()}); return nil }))
+	var err error
+	other.dataplane, err = Load(options())
+	p.must(err)
 	defer other.dataplane.Close()
 	other.probes = other.attach()
 	p.must(other.dataplane.Tables.SetBackend(id, p.row(1, p.VIPs[0], way{forward: maps.IPIP})))
