@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -26,6 +27,8 @@ type Program struct {
 type Node struct {
 	*api.Client
 
+	ns     *Namespace
+	xlb    Program
 	cmd    *Cmd
 	dir    string
 	socket string
@@ -37,20 +40,20 @@ type Node struct {
 // stopTime is what a node gets to end by itself.
 const stopTime = 5 * time.Second
 
-// StartNode runs xlb in a namespace with a configuration, to which the path of a socket of its own is added, and waits
-// until it serves. A node that ends before that is an error with what it printed.
+// StartNode runs xlb in a namespace with a configuration, to which the path of a socket and an instance of its own are
+// added, and waits until it serves. A node that ends before that is an error with what it printed.
 func StartNode(ctx context.Context, n *Namespace, xlb Program, config string) (*Node, error) {
-	removeAbandoned()
+	removeAbandoned(xlb)
 	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", nodePrefix, os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
 	socket, file := filepath.Join(dir, "xlb.sock"), filepath.Join(dir, "xlb.yaml")
-	config += fmt.Sprintf("\napi: {socket: %q}\n", socket)
+	config += fmt.Sprintf("\napi: {socket: %q}\ninstance: %s\n", socket, filepath.Base(dir))
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	node := &Node{Client: api.NewClient(socket), dir: dir, socket: socket, exited: make(chan struct{})}
+	node := &Node{Client: api.NewClient(socket), ns: n, xlb: xlb, dir: dir, socket: socket, exited: make(chan struct{})}
 	node.cmd = n.Command(context.WithoutCancel(ctx), xlb.Path, append(xlb.Args, "run", "-c", file)...)
 	node.cmd.Env = append(os.Environ(), xlb.Env...)
 	node.cmd.Stdout, node.cmd.Stderr = &node.output, &node.output
@@ -75,8 +78,8 @@ func StartNode(ctx context.Context, n *Namespace, xlb Program, config string) (*
 // nodePrefix begins the names of nodes' directories; the process that made one follows.
 const nodePrefix = "xlb-node-"
 
-// removeAbandoned removes the directories of nodes whose process was killed before it could.
-func removeAbandoned() {
+// removeAbandoned removes the directories and the pins of nodes whose process was killed before it could.
+func removeAbandoned(xlb Program) {
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), nodePrefix+"*"))
 	if err != nil {
 		return // the pattern is well-formed
@@ -84,7 +87,10 @@ func removeAbandoned() {
 	for _, dir := range dirs {
 		var pid int
 		if _, err := fmt.Sscanf(filepath.Base(dir), nodePrefix+"%d-", &pid); err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			_ = os.RemoveAll(dir) // somebody else may be at it too
+			down := exec.Command(xlb.Path, append(xlb.Args, "down", "--yes", "--instance", filepath.Base(dir))...)
+			down.Env = append(os.Environ(), xlb.Env...)
+			_ = down.Run() // somebody else may be at it too
+			_ = os.RemoveAll(dir)
 		}
 	}
 }
@@ -136,9 +142,19 @@ func (n *Node) Stop() error {
 	return nil
 }
 
-// Close stops the node and removes its files.
+// Down takes what the node left in the kernel out of it. Done twice it is harmless.
+func (n *Node) Down() error {
+	cmd := n.ns.Command(context.Background(), n.xlb.Path, append(n.xlb.Args, "down", "--yes", "--instance", filepath.Base(n.dir))...)
+	cmd.Env = append(os.Environ(), n.xlb.Env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("xlb down: %w; it printed:\n%s", err, out)
+	}
+	return nil
+}
+
+// Close stops the node, takes it out of the kernel and removes its files.
 func (n *Node) Close() error {
-	err := n.Stop()
+	err := errors.Join(n.Stop(), n.Down())
 	n.Client.Close()
 	return errors.Join(err, os.RemoveAll(n.dir))
 }

@@ -143,7 +143,7 @@ func waitForState(t *testing.T, node *testenv.Node, backend, state string) {
 	}
 }
 
-func TestStoppedNodeLeavesTheInterfaceAsItWas(t *testing.T) {
+func TestNodeThatIsTakenDownLeavesTheInterfaceAsItWas(t *testing.T) {
 	lab := testenv.New(t, testenv.NewRouted, testenv.Options{Decap: decap})
 	node := start(t, lab, configFor(lab, "ipip", "tcp"))
 	begin := time.Now()
@@ -151,6 +151,12 @@ func TestStoppedNodeLeavesTheInterfaceAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("stopped in %s", time.Since(begin))
+	if _, err := lab.Owners(deadline(t), netip.AddrPortFrom(lab.VIPs[0], lab.Port), testenv.Sources(10)); err != nil {
+		t.Errorf("without a daemon: %v", err)
+	}
+	if err := node.Down(); err != nil {
+		t.Fatal(err)
+	}
 	l, err := lab.LB.Netlink().LinkByName(lab.LBInterfaces[0])
 	if err != nil {
 		t.Fatal(err)

@@ -83,6 +83,7 @@ func TestNodesWithTheSameHashKeyChooseTheSameBackends(t *testing.T) {
 		}
 	}
 	must(t, first.Stop())
+	must(t, first.Down())
 	start(t, arms, config(arms, "gue", other))
 	for _, vip := range bothVIPs {
 		same := 0

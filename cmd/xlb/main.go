@@ -36,7 +36,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), statusCommand(), explainCommand(), decapCommand(), demoCommand())
+	root.AddCommand(runCommand(), downCommand(), statusCommand(), explainCommand(), decapCommand(), demoCommand())
 	return root
 }
 

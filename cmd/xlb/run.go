@@ -49,7 +49,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	plane, err := loader.Load(planeOptions(cfg))
+	plane, found, err := loader.Open(loader.Instance{Name: cfg.Instance, Version: versionString()}, planeOptions(cfg))
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,10 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if cfg.XDPMode == config.Generic {
 		log.Warn("generic XDP: several times slower than native, for interfaces whose driver has none", "interfaces", len(links))
 	}
-	if err := plane.Attach(); err != nil {
+	if found.Kind != loader.Fresh {
+		log.Info("took over what runs", "instance", cfg.Instance, "how", found.Kind.String(), "of", found.Version, "since", found.Since, "anew", found.Maps)
+	}
+	if err := plane.Publish(); err != nil {
 		return err
 	}
 	for _, l := range links {
@@ -108,7 +111,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 		group.Go(func() error { return serve(ctx, metricsListener, metrics.Handler(engine, versionString())) })
 	}
 	err = group.Wait()
-	log.Info("ended; packets go to the kernel again")
+	log.Info("ended; packets are forwarded as before, until `xlb down`")
 	return err
 }
 

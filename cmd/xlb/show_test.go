@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/xlb-project/xlb/control"
 	"github.com/xlb-project/xlb/testenv"
 )
@@ -68,7 +70,13 @@ func TestStatusWithoutADaemonSaysHowToStartOne(t *testing.T) {
 func TestSecondDaemonOnTheSameSocketIsRefused(t *testing.T) {
 	lab := testenv.New(t, testenv.NewTwoArmed, testenv.Options{})
 	node := start(t, lab, configFor(lab, "l2", "tcp"))
-	out := refusal(t, lab, strings.Replace(configFor(lab, "l2", "tcp"), "[eth0, eth1]", "[eth1]", 1)+"api: {socket: "+node.Socket()+"}\n")
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "spare"
+	spare := netlink.NewVeth(attrs)
+	spare.PeerName = "spare-peer"
+	must(t, lab.LB.Netlink().LinkAdd(spare))
+	must(t, lab.LB.Netlink().LinkSetUp(spare))
+	out := refusal(t, lab, strings.Replace(configFor(lab, "l2", "tcp"), "[eth0, eth1]", "[spare]", 1)+"api: {socket: "+node.Socket()+"}\n")
 	if !strings.Contains(out, "another xlb") || !strings.Contains(out, node.Socket()) {
 		t.Errorf("it says:\n%s", out)
 	}

@@ -46,7 +46,7 @@ func (c shape) yaml(socket string) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "interfaces: [eth0]\nmetrics: {listen: \"off\"}\napi: {socket: %q}\n", socket)
+	fmt.Fprintf(&b, "interfaces: [eth0]\ninstance: bench\nmetrics: {listen: \"off\"}\napi: {socket: %q}\n", socket)
 	fmt.Fprintf(&b, "limits: {services: %d, listeners: %d, backends: %d, slots: %d}\nservices:\n",
 		c.services, c.services, c.services*c.backends, c.services*size)
 	for s := range c.services {

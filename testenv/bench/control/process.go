@@ -151,6 +151,9 @@ func startOnce(ctx context.Context, o options, c shape, lab *testenv.Lab) (_ sta
 		if end := cmd.Wait(); end != nil || err != nil {
 			err = errors.Join(err, end, fmt.Errorf("xlb printed:\n%s", output.String()))
 		}
+		if out, down := lab.LB.Command(context.Background(), o.xlb, "down", "--yes", "-c", file).CombinedOutput(); down != nil {
+			err = errors.Join(err, fmt.Errorf("xlb down: %w: %s", down, out))
+		}
 	}()
 	if _, err := tap.Find(ctx, "a tunnelled packet", tunnelled); err != nil {
 		return started{}, err
