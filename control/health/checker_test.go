@@ -236,7 +236,7 @@ func TestTargetSetAgainAfterRemovalIsNew(t *testing.T) {
 }
 
 func TestCloseEndsProbesAndKeepsWhatIsKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	fakeTime(t, func(t *testing.T) {
 		c := NewChecker(middle)
 		set(t, c, "up", every(&script{letters: "P"}))
 		ended := false

@@ -83,19 +83,23 @@ func (r *run) hurried() {
 
 // watch probes by the run's schedule until ctx ends.
 func (c *Checker) watch(ctx context.Context, r *run) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for first := true; ; first = false {
+	var timer *time.Timer
+	for ctx.Err() == nil {
+		start := time.Now()
+		answer, err := probe(ctx, r.check)
+		interval := c.record(ctx, r, start, answer, err)
+		pause := time.Until(start.Add(c.pause(interval, timer == nil)))
+		if timer == nil {
+			timer = time.NewTimer(pause)
+			defer timer.Stop()
+		} else {
+			timer.Reset(pause)
+		}
 		select {
 		case <-timer.C:
 		case <-r.hurry:
 		case <-ctx.Done():
-			return
 		}
-		start := time.Now()
-		answer, err := probe(ctx, r.check)
-		interval := c.record(ctx, r, start, answer, err)
-		timer.Reset(time.Until(start.Add(c.pause(interval, first))))
 	}
 }
 

@@ -104,10 +104,13 @@ func TestProbesOfOneTargetNeverOverlap(t *testing.T) {
 
 func TestManyTargetsKeepTheirScheduleAndSpread(t *testing.T) {
 	const (
-		targets  = manyTargets
 		interval = 2 * time.Second
 		tenths   = 10
 	)
+	targets := 10_000
+	if raceDetector {
+		targets = 1_000
+	}
 	var mu sync.Mutex
 	rng := rand.New(rand.NewPCG(1, 2))
 	random := func() float64 {
@@ -157,4 +160,73 @@ func TestManyTargetsKeepTheirScheduleAndSpread(t *testing.T) {
 			t.Errorf("%d changes, want %d", len(changes), targets)
 		}
 	})
+}
+
+// The race detector sees the bubbles of fake time on one processor only.
+func TestManyTargetsAndCallersAtATime(t *testing.T) {
+	const targets, callers, rounds = 50, 4, 20
+	c := NewChecker(rand.Float64)
+	defer c.Close()
+	probed := make(chan TargetID)
+	check := func(id TargetID) Check {
+		passed := false
+		return Check{
+			Key: string(id[:1]), // targets of one initial share a probe
+			Probe: proberFunc(func(ctx context.Context) (string, error) {
+				select {
+				case probed <- id:
+				case <-ctx.Done():
+				}
+				if passed = !passed; passed {
+					return "200 OK", nil
+				}
+				return "", errRefused
+			}),
+			Interval: time.Millisecond, FastInterval: time.Millisecond / 2, Timeout: time.Minute, Rise: 1, Fall: 1,
+		}
+	}
+	var ids []TargetID
+	for i := range targets {
+		ids = append(ids, TargetID(fmt.Sprintf("%c%d", 'a'+i%10, i)))
+		set(t, c, ids[i], check(ids[i]))
+	}
+	var wg sync.WaitGroup
+	for n := range callers {
+		wg.Go(func() {
+			for i := n; i < targets*rounds; i++ {
+				id := ids[i%targets]
+				switch i % 7 {
+				case 0:
+					c.Remove(id)
+				case 1:
+					c.Snapshot()
+				case 2:
+					c.Status(id)
+				case 3:
+					c.Hurry(id)
+				case 4:
+					c.Changes()
+				default:
+					if err := c.Set(id, check(id)); err != nil {
+						t.Error(err)
+					}
+				}
+				<-probed
+			}
+		})
+	}
+	wg.Wait()
+	for _, id := range ids {
+		set(t, c, id, check(id))
+	}
+	seen := map[TargetID]bool{}
+	for len(seen) < targets {
+		select {
+		case <-probed:
+		case <-c.Ready():
+			for _, change := range c.Changes() {
+				seen[change.ID] = true
+			}
+		}
+	}
 }
