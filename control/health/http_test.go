@@ -118,25 +118,13 @@ func TestHTTPAsksPlainly(t *testing.T) {
 }
 
 func TestHTTPBoundsTheWholeExchangeByTime(t *testing.T) {
-	dripping := func(head, drop string) func(*net.TCPConn) {
-		return func(c *net.TCPConn) {
-			io.WriteString(c, head)
-			drip := time.NewTicker(brief / 10) // always well within the timeout
-			defer drip.Stop()
-			for range drip.C {
-				if _, err := io.WriteString(c, drop); err != nil {
-					return
-				}
-			}
-		}
-	}
 	silent := func(c *net.TCPConn) { io.Copy(io.Discard, c) }
 	for name, addr := range map[string]netip.AddrPort{
 		"no handshake":      blackHole(t),
 		"no answer":         serve(t, silent),
-		"head byte by byte": serve(t, dripping("HTTP/1.1 200 OK\r\nX: ", "y")),
-		"body byte by byte": serve(t, dripping("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "y")),
-		"hint after hint":   serve(t, dripping("", "HTTP/1.1 100 Continue\r\n\r\n")),
+		"head byte by byte": dripping(t, "HTTP/1.1 200 OK\r\nX: ", "y"),
+		"body byte by byte": dripping(t, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "y"),
+		"hint after hint":   dripping(t, "", "HTTP/1.1 100 Continue\r\n\r\n"),
 		"body that is not there": serve(t, func(c *net.TCPConn) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
 			silent(c)

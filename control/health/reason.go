@@ -16,9 +16,15 @@ type timeoutError time.Duration
 
 func (e timeoutError) Error() string { return "timeout after " + time.Duration(e).String() }
 
+// told is an error that says more than that a probe ran out of time.
+type told struct{ error }
+
 // reason turns an error of the network into what people want to read. It returns an
 // error that wraps ErrNotSent if this node was at fault.
 func reason(ctx context.Context, err error) error {
+	if t, ok := err.(told); ok {
+		return t.error
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		<-ctx.Done() // a dial's deadline may fire just before the context that set it
 	}
@@ -26,8 +32,11 @@ func reason(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	var op *net.OpError
-	if errors.Is(err, ErrNotSent) && errors.As(err, &op) {
-		return op.Err
+	if errors.Is(err, ErrNotSent) {
+		if errors.As(err, &op) {
+			return op.Err
+		}
+		return err
 	}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -38,11 +47,14 @@ func reason(ctx context.Context, err error) error {
 		}
 		return errno
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if isEnd(err) {
 		return errors.New("answer cut short")
 	}
-	if op != nil || errors.As(err, &op) {
+	if errors.As(err, &op) {
 		return op.Err // without "dial tcp" and the address, which the reader has already
 	}
 	return err
 }
+
+// isEnd says whether the answer ended before it should.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

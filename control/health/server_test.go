@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -38,6 +39,21 @@ func serve(t *testing.T, talk func(*net.TCPConn)) netip.AddrPort {
 		wg.Wait()
 	})
 	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// dripping says head, and then drop again and again, always well within brief.
+func dripping(t *testing.T, head, drop string) netip.AddrPort {
+	t.Helper()
+	return serve(t, func(c *net.TCPConn) {
+		io.WriteString(c, head)
+		drip := time.NewTicker(brief / 10)
+		defer drip.Stop()
+		for range drip.C {
+			if _, err := io.WriteString(c, drop); err != nil {
+				return
+			}
+		}
+	})
 }
 
 // closedPort returns a loopback address on which nothing listens.
