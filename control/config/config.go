@@ -9,6 +9,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"time"
@@ -240,7 +241,7 @@ type Limits struct {
 // ErrorAt is an error at a place of the file, for problems that only the
 // machine knows. The remedy says what to do instead.
 func (c *Config) ErrorAt(at Position, message, remedy string) Error {
-	return Error{File: c.File, Line: at.Line, Column: at.Column, Message: message, Remedy: remedy}
+	return Error{File: cmp.Or(at.File, c.File), Line: at.Line, Column: at.Column, Message: message, Remedy: remedy}
 }
 
 // defaultHashKey returns the key of nodes whose file names none. It is public:

@@ -86,7 +86,7 @@ func defaults() *Config {
 
 // defaultSocket is where an instance's daemon answers.
 func defaultSocket(instance string) string {
-	if instance == DefaultInstance {
+	if instance == DefaultInstance || !instancePattern.MatchString(instance) {
 		return DefaultAPISocket
 	}
 	return "/run/xlb/" + instance + ".sock"

@@ -8,6 +8,9 @@ import (
 
 const dnsPort = 53
 
+// discoverKinds are the fields of the sources of backends.
+var discoverKinds = []string{"dns", "file", "replicas"}
+
 func (d *decoder) discover(n *yaml.Node, path string, s *Service) *Discover {
 	to := &Discover{Weight: DefaultWeight}
 	d.mapping(n, path, wantDiscover,
@@ -41,7 +44,7 @@ func (d *decoder) discover(n *yaml.Node, path string, s *Service) *Discover {
 		field{name: "allow_empty", read: d.boolean(&to.AllowEmpty)},
 		field{name: "weight", read: d.number(&to.Weight, wantWeight)},
 	)
-	d.exactlyOne(n, path, "the source of backends", wantDiscover.remedy, "dns", "file", "replicas")
+	d.exactlyOne(n, path, "the source of backends", wantDiscover.remedy, discoverKinds)
 	return to
 }
 

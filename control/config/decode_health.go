@@ -10,6 +10,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// checkKinds are the fields of the kinds of checks.
+var checkKinds = []string{"http", "https", "tcp", "tls", "grpc", "dns", "udp", "icmp", "exec"}
+
+const missingKind = "write http: {path: /healthz} or tcp: {}"
+
 func (d *decoder) health(n *yaml.Node, path string, s *Service) *Health {
 	h := &Health{Interval: DefaultInterval, Timeout: DefaultTimeout, Rise: DefaultRise, Fall: DefaultFall}
 	d.mapping(n, path, wantHealth,
@@ -39,8 +44,7 @@ func (d *decoder) health(n *yaml.Node, path string, s *Service) *Health {
 		field{name: "fall", read: d.number(&h.Fall, wantCount)},
 		field{name: "passive", read: func(n *yaml.Node, path string) { h.Passive = d.passive(n, path) }},
 	)
-	d.exactlyOne(n, path, "the kind of check", "write http: {path: /healthz} or tcp: {}",
-		"http", "https", "tcp", "tls", "grpc", "dns", "udp", "icmp", "exec")
+	d.exactlyOne(n, path, "the kind of check", missingKind, checkKinds)
 	if h.Target == "" {
 		h.Target = defaultTarget(h)
 	}
@@ -227,7 +231,7 @@ func (d *decoder) udp(n *yaml.Node, path string, s *Service) *UDPCheck {
 		field{name: "expect", read: plain(&c.Expect)},
 		field{name: "expect_hex", read: d.bytes(&c.Expect)},
 	)
-	d.exactlyOne(n, path, "what to send", "write send: ping, or bytes such as send_hex: \"0a0b\"", "send", "send_hex")
+	d.exactlyOne(n, path, "what to send", "write send: ping, or bytes such as send_hex: \"0a0b\"", []string{"send", "send_hex"})
 	d.atMostOne(n, path, "expect", "expect_hex")
 	return c
 }

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// MarshalJSON returns the service in the shape of a file's, without defaults.
+// MarshalJSON returns the service in the shape of a file's, without defaults but
+// those that are the node's.
 func (s Service) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
-	s.tree(DefaultGUEPort).json(&b)
+	s.tree(0).json(&b)
 	return b.Bytes(), nil
 }
 

@@ -29,6 +29,27 @@ func TestBadNodeSettingsAreRefused(t *testing.T) {
 		"MAC of a group":      {node("gateway_mac: 01:00:5e:00:00:01"), `xlb.yaml:1:14: gateway_mac: 01:00:5e:00:00:01 is an address of a group: write one such as "02:00:00:00:00:01"`},
 		"fragments of limits": {node("limits: {fragments: 16777217}"), "xlb.yaml:1:21: limits.fragments: 16777217 is not a number of fragment records: write 1 to 16777216"},
 
+		// The daemon.
+		"instance with a dot":  {node("instance: a.b"), `xlb.yaml:1:11: instance: "a.b" is not the name of an instance: write up to 31 of a-z, 0-9, '-' and '_', beginning with a letter or digit`},
+		"instance as path":     {node("instance: ../a"), `xlb.yaml:1:11: instance: "../a" is not the name of an instance: write up to 31 of a-z, 0-9, '-' and '_', beginning with a letter or digit`},
+		"relative state":       {node("state_dir: state"), `xlb.yaml:1:12: state_dir: "state" is not the path of a directory: write a plain absolute path such as /var/lib/xlb`},
+		"state with detours":   {node("state_dir: /var/../lib"), `xlb.yaml:1:12: state_dir: "/var/../lib" is not the path of a directory: write a plain absolute path such as /var/lib/xlb`},
+		"group of spaces":      {node("api: {group: 'a b'}"), `xlb.yaml:1:14: api.group: "a b" is not the name of a group: write one such as xlb`},
+		"readers":              {node("api: {read: none}"), `xlb.yaml:1:13: api.read: "none" is not a choice of readers: write group or all`},
+		"death in words":       {node("dead_daemon: stop"), `xlb.yaml:1:14: dead_daemon: "stop" is not an action while no daemon runs: write keep, pass-after 60s or drop-after 60s`},
+		"keep for a while":     {node("dead_daemon: keep 60s"), `xlb.yaml:1:14: dead_daemon: "keep 60s" is not an action while no daemon runs: write keep, pass-after 60s or drop-after 60s`},
+		"pass at once":         {node("dead_daemon: pass-after"), `xlb.yaml:1:14: dead_daemon: "pass-after" is not an action while no daemon runs: write keep, pass-after 60s or drop-after 60s`},
+		"pass after a blink":   {node("dead_daemon: pass-after 1s"), "xlb.yaml:1:14: dead_daemon: 1s is too short: write at least 5s"},
+		"drop after a week":    {node("dead_daemon: drop-after 168h"), "xlb.yaml:1:14: dead_daemon: 168h is too long: write at most 24h"},
+		"programs maybe":       {node("health: {allow_exec: maybe}"), `xlb.yaml:1:22: health.allow_exec: "maybe" is not true or false: write true or false, without quotes`},
+		"idle for a day":       {node("flows: {idle: 24h}"), "xlb.yaml:1:15: flows.idle: 24h is too long: write at most 1h"},
+		"learning for nothing": {node("flows: {learn: 1ms}"), "xlb.yaml:1:16: flows.learn: 1ms is too short: write at least 1s"},
+		"learning for longer":  {node("flows: {learn: 2m, max_transition: 1m}"), "xlb.yaml:1:36: flows.max_transition: 1m is shorter than flows.learn, 2m: write more, or less for flows.learn"},
+		"endless transition":   {node("flows: {max_transition: 25h}"), "xlb.yaml:1:25: flows.max_transition: 25h is too long: write at most 24h"},
+		"flows of limits":      {node("limits: {flows: 67108865}"), "xlb.yaml:1:17: limits.flows: 67108865 is not a number of flow records: write 1 to 67108864"},
+		"include nowhere":      {node("include: conf.d"), "xlb.yaml:1:10: include: only a configuration that is read from a file may include others: write the services into the configuration"},
+		"include a mapping":    {node("include: {dir: conf.d}"), "xlb.yaml:1:10: include: a mapping is not the path of a directory: write one such as conf.d, whose *.yaml files hold services"},
+
 		// Deny list.
 		"deny as text":           {node("deny: 198.51.100.0/24"), `xlb.yaml:1:7: deny: "198.51.100.0/24" is not a list of prefixes: write one such as [198.51.100.0/24]`},
 		"deny a name":            {node("deny: [10.0.0.0/8, example.org]"), `xlb.yaml:1:20: deny[1]: "example.org" is not a prefix or an address: write one such as 198.51.100.0/24 or 2001:db8::/32`},

@@ -89,6 +89,13 @@ func TestBadServiceSettingsAreRefused(t *testing.T) {
 		"ID of two backends":   {service("forward: ipip", "protocol: udp\n    quic: {server_id_length: 1}\n    forward: ipip", "{address: 10.1.0.1}", "{address: 10.1.0.1, server_id: '0a'}, {address: 10.1.0.2, server_id: '0A'}"), "xlb.yaml:9:85: services[0].backends[1].server_id: 0a is already the server ID of backends[0] of this service: give each its own"},
 		"more IDs than places": {"limits: {server_ids: 1}\n" + service("forward: ipip", "protocol: udp\n    quic: {server_id_length: 1, config_rotation: [1, 2]}\n    forward: ipip", "10.1.0.1", "10.1.0.1, server_id: '01'"), "xlb.yaml:8:11: services[0].quic: up to here there are 2 server IDs, and limits.server_ids is 1: raise limits.server_ids"},
 
+		// Connections.
+		"tracking":   {with("tracking: sometimes"), `xlb.yaml:6:15: services[0].tracking: "sometimes" is not a way of tracking: write change, always or never`},
+		"slow start": {with("slow_start: 61m"), "xlb.yaml:6:17: services[0].slow_start: 1h1m is too long: write at most 1h"},
+		"backwards":  {with("slow_start: -1s"), "xlb.yaml:6:17: services[0].slow_start: -1s is too short: write at least 0s"},
+		"panic":      {with("panic: 101"), "xlb.yaml:6:12: services[0].panic: 101 is not a percentage: write 0 to 100"},
+		"panic in %": {with("panic: 30%"), `xlb.yaml:6:12: services[0].panic: "30%" is not a percentage: write 0 to 100, without quotes and %`},
+
 		// Health.
 		"check of a list":  {service("port: 80", "port: [80, 443]\n    health: {tcp: {}}"), "xlb.yaml:6:19: services[0].health.tcp.port: the service has more than one port, so a check needs a port of its own: write port: 8080 or alike in the check"},
 		"check of a range": {service("port: 80", "port: 80-81\n    health: {http: {}}"), "xlb.yaml:6:20: services[0].health.http.port: the service has more than one port, so a check needs a port of its own: write port: 8080 or alike in the check"},

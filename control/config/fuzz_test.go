@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"regexp"
 	"testing"
@@ -98,6 +99,57 @@ func FuzzPrefixFile(f *testing.F) {
 			if e.File != "list" || e.Line < 1 || e.Line > lines {
 				t.Errorf("%v is not in the file", e)
 			}
+		}
+	})
+}
+
+func FuzzObjects(f *testing.F) {
+	for _, s := range []string{
+		"{}", "[{address: 10.1.0.1}]", "address: 10.1.0.1", `{"name":"a","vip":"192.0.2.1","port":[80,"any"],"forward":"gue","backends":[]}`,
+		"name: a\nvip: ::1/128\nport: any\nforward: l2\nhealth: {https: {}}\ndiscover: {replicas: {address: '10.{n}.0.1', count: 5}}\n",
+		`{"node":{"deny":["10.0.0.0/8"],"icmp":null,"interfaces":["e"]},"services":[{"name":"web","action":"change","service":` +
+			`{"name":"web","vip":"192.0.2.1","port":1,"forward":"ipip","backends":[]},"backends":[{"name":"10.1.0.1","action":"remove"},` +
+			`{"name":"b","action":"add","backend":{"address":"10.1.0.2","name":"b"}}]},{"name":"x","action":"remove"},` +
+			`{"name":"y","action":"add","service":{"name":"y","vip":"192.0.2.2","port":1,"forward":"l2","discover":{"file":"/f"}}}]}`,
+	} {
+		f.Add([]byte(s))
+	}
+	file, err := Parse("f", []byte(minimal))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if s, err := file.ParseService("f", data); err == nil {
+			text, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := file.ParseService("f", text)
+			if err != nil {
+				t.Fatalf("%v in %s", err, text)
+			}
+			if diff := cmp.Diff(s, again, sameContent); diff != "" {
+				t.Errorf("%s in %s", diff, text)
+			}
+		}
+		if b, err := ParseBackend("f", data); err == nil {
+			file.Services[0].Accepts(b)
+		}
+		ParseBackends("f", data)
+		var o Overlay
+		if json.Unmarshal(data, &o) != nil {
+			return
+		}
+		effective, _, err := Merge(file, o)
+		if err != nil {
+			return
+		}
+		again, notes, err := Merge(file, Between(file, effective))
+		if err != nil || len(notes) > 0 {
+			t.Fatalf("%v, %v", notes, err)
+		}
+		if changes := Diff(again, effective); len(changes) > 0 {
+			t.Errorf("they differ: %v", changes)
 		}
 	})
 }

@@ -144,7 +144,10 @@ func (d *decoder) unknown(key *yaml.Node, path string, fields []field) int {
 		remedy = "write " + names[meant]
 	}
 	known := "the fields here are " + strings.Join(names, ", ")
-	if len(names) == 1 {
+	switch len(names) {
+	case 0:
+		known = "there are no fields here"
+	case 1:
 		known = "the only field here is " + names[0]
 	}
 	d.refuse(key, join(path, printable(key.Value)), "unknown field", remedy+"; "+known)
@@ -199,7 +202,7 @@ func (d *decoder) oneOrMore(n *yaml.Node, path string, w want, item read) {
 
 // exactlyOne checks that of some fields of the mapping n, which are the kinds of
 // something, one is there.
-func (d *decoder) exactlyOne(n *yaml.Node, path, what, remedy string, kinds ...string) {
+func (d *decoder) exactlyOne(n *yaml.Node, path, what, remedy string, kinds []string) {
 	if d.schema != nil {
 		d.schema.OneOf = requireOne(kinds)
 		return

@@ -161,3 +161,49 @@ func TestChangesOfWhatTheFileNoLongerHasDropOut(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatWasAddedHoldsAgainstTheFile(t *testing.T) {
+	file := parse(t, service())
+	o := Between(file, parse(t, strings.Replace(more("port: 81, panic: 30"), "[{address: 10.1.0.1}]\n", "[{address: 10.1.0.1}, {address: 10.1.0.2, weight: 7}]\n", 1)))
+	if o.Objects() != 2 {
+		t.Errorf("%d objects were changed", o.Objects())
+	}
+	got, notes := merged(t, strings.Replace(more("port: 82"), "[{address: 10.1.0.1}]\n", "[{address: 10.1.0.1}, {address: 10.1.0.2}]\n", 1), o)
+	want := string(written(t, parse(t, strings.Replace(more("port: 81, panic: 30"), "[{address: 10.1.0.1}]\n", "[{address: 10.1.0.1}, {address: 10.1.0.2, weight: 7}]\n", 1))))
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if diff := gocmp.Diff([]string{
+		"backend web/10.1.0.2 was added at run time and is in the file by now: what was added holds",
+		"service s1 was added at run time and is in the file by now: what was added holds",
+	}, notes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnOverlayThatDoesNotFitTheFileIsRefused(t *testing.T) {
+	file := parse(t, service("[{address: 10.1.0.1}]", "[{address: 10.1.0.1}, {address: 10.1.0.2}]"))
+	o := Between(file, parse(t, service("10.1.0.1", "10.1.0.2")))
+	after := parse(t, service())
+	_, _, err := Merge(after, o)
+	want := "with what was changed at run time: xlb.yaml: services[0].backends: the service has no backend: write backends: [{address: 10.1.0.1}]"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if len(after.Services[0].Backends) != 1 {
+		t.Error("the file's configuration was changed")
+	}
+	if _, _, err := Merge(file, Overlay{Node: map[string]json.RawMessage{"colour": []byte(`"red"`)}}); err == nil ||
+		!strings.Contains(err.Error(), "colour: unknown field") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSettingsOfTheNodeOutliveTheFile(t *testing.T) {
+	file := parse(t, "icmp: {echo: drop}\ndeny: [10.0.0.0/8]\n"+service())
+	o := Between(file, parse(t, "deny: [10.0.0.0/8, 10.1.0.0/16]\nmetrics: {listen: off}\n"+service()))
+	got, notes := merged(t, "icmp: {echo: drop, too_big_rate: 5}\nfragments: {orphans: pass}\n"+service("[eth0]", "[eth1]"), o)
+	if want := string(written(t, parse(t, "deny: [10.0.0.0/8, 10.1.0.0/16]\nmetrics: {listen: off}\nfragments: {orphans: pass}\n"+service("[eth0]", "[eth1]")))); got != want || len(notes) > 0 {
+		t.Errorf("got\n%swant\n%s%v", got, want, notes)
+	}
+}

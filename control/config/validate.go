@@ -95,7 +95,7 @@ func (v *validator) locate(path string) Position {
 	if n == nil {
 		return Position{}
 	}
-	for steps := strings.NewReplacer("[", ".", "]", "").Replace(v.shown(path)); steps != ""; {
+	for steps := strings.TrimPrefix(strings.NewReplacer("[", ".", "]", "").Replace(v.shown(path)), "."); steps != ""; {
 		var step string
 		step, steps, _ = strings.Cut(steps, ".")
 		next := lookup(n, step)

@@ -29,12 +29,7 @@ func (v *validator) discover(path string, s *Service, addresses map[netip.Addr]i
 		kinds++
 		v.replicas(path+".replicas", s, addresses, names, limits)
 	}
-	switch {
-	case kinds == 0:
-		v.fail(path, "the source of backends is missing", wantDiscover.remedy)
-	case kinds > 1:
-		v.fail(path, "more than one source of backends is given", "keep one of them")
-	}
+	v.one(kinds, path, "source of backends", wantDiscover.remedy, discoverKinds)
 	v.between(path+".weight", d.Weight, wantWeight)
 	if d.File == nil && s.QUIC != [Rotations]uint8{} {
 		v.fail(path, "the service routes by server ID, and backends that are found this way have none", "write discover: {file: backends.yaml}, or remove quic")

@@ -84,11 +84,17 @@ func (v *validator) kind(path string, s *Service) {
 		kinds++
 		v.exec(path+".exec", h.Exec)
 	}
+	v.one(kinds, path, "kind of check", missingKind, checkKinds)
+}
+
+// one checks that of the kinds of something one is given.
+func (v *validator) one(given int, path, what, remedy string, kinds []string) {
+	misspelt := func(kind string) bool { return v.unread[join(path, kind)] }
 	switch {
-	case kinds == 0:
-		v.fail(path, "the kind of check is missing", "write http: {path: /healthz} or tcp: {}")
-	case kinds > 1:
-		v.fail(path, "more than one kind of check is given", "keep one of them")
+	case given > 1:
+		v.fail(path, "more than one "+what+" is given", "keep one of them")
+	case given == 0 && !slices.ContainsFunc(kinds, misspelt):
+		v.fail(path, "the "+what+" is missing", remedy)
 	}
 }
 

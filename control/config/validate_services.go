@@ -31,7 +31,11 @@ func (v *validator) services(c *Config, limits Limits) {
 		}
 
 		listeners = v.total(path+".port", "listeners", "listeners", listeners, len(s.Ports)*len(s.Protocols), limits.Listeners)
-		backends = v.total(path+".backends", "backends", "backends", backends, len(s.Backends)+s.replicas(), limits.Backends)
+		own := len(s.Backends)
+		if r := s.replicas(); r <= limits.Backends {
+			own += r
+		}
+		backends = v.total(path+".backends", "backends", "backends", backends, own, limits.Backends)
 		if s.Slots <= limits.Slots {
 			slots = v.total(path+".slots", "slots", "slots", slots, max(s.Slots, 0), limits.Slots)
 		}
