@@ -91,9 +91,11 @@ static __always_inline enum verdict choose_backend(struct pkt *p)
 /* Whether the program was loaded with what the backend's mode needs. */
 static __always_inline bool can_forward(const struct backend *b)
 {
-	if (b->forward == FORWARD_L2)
-		return use_l2;
-	return b->flags & BACKEND_OUTER6 ? use_tunnel6 : use_tunnel4;
+	if (!use_l2 && b->forward == FORWARD_L2)
+		return false;
+	if (!use_tunnel4 && b->forward != FORWARD_L2 && !(b->flags & BACKEND_OUTER6))
+		return false;
+	return use_tunnel6 || b->forward == FORWARD_L2 || !(b->flags & BACKEND_OUTER6);
 }
 
 static __always_inline enum verdict check_next_hop(struct pkt *p)

@@ -12,10 +12,18 @@ static __always_inline __u16 csum_fold(__u64 sum)
 	return ~sum;
 }
 
+/* The same of a sum of few words: no more than 32 bits. */
+static __always_inline __u16 csum_fold_few(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
 /* A checksum after one of its words has changed (RFC 1624, eqn. 3). */
 static __always_inline __u16 csum_replace(__u16 check, __u16 old, __u16 new)
 {
-	return csum_fold((__u32)(__u16)~check + (__u16)~old + new);
+	return csum_fold_few((__u32)(__u16)~check + (__u16)~old + new);
 }
 
 /*

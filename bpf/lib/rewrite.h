@@ -54,14 +54,19 @@ static __always_inline void copy_words(void *to, const void *from, __u32 len)
 		*(__u16 *)(to + at) = *(const __u16 *)(from + at);
 }
 
-/* Template lengths are few and even; each copy has a length that the compiler knows. */
+/*
+ * Template lengths are few and even, the first one asked for being the commonest;
+ * each copy has a length that the compiler knows, and its own code.
+ */
 #define COPY_IF(len, size, to, from)                     \
 	if ((len) == (size)) {                           \
 		if ((to) + (size) > p->data_end)         \
 			return false;                    \
 		copy_words((to), (from), (size));        \
+		keep_apart();                            \
 		return true;                             \
-	}
+	}                                                \
+	keep_apart();
 
 static __always_inline bool write_link(struct pkt *p)
 {
@@ -107,7 +112,7 @@ static __always_inline bool write_outer4(struct pkt *p, const struct inner *inne
 	const struct backend *b = p->backend;
 	struct iphdr *outer = p->data + (b->l2_len & 0x1f);
 	__u32 len = inner->len + b->outer_len;
-	__u64 sum = (__u64)b->outer_sum + bpf_htons(inner->tos) + bpf_htons(len);
+	__u32 sum = b->outer_sum + bpf_htons(inner->tos) + bpf_htons(len);
 
 	if (!copy_outer4(p, outer))
 		return false;
@@ -117,9 +122,9 @@ static __always_inline bool write_outer4(struct pkt *p, const struct inner *inne
 		__be32 vary = (__u32)p->hash & b->source_mask;
 
 		outer->saddr |= vary;
-		sum += vary;
+		sum += (vary & 0xffff) + (vary >> 16);
 	}
-	outer->check = csum_fold(sum);
+	outer->check = csum_fold_few(sum);
 	if (b->forward == FORWARD_GUE)
 		return write_udp(p, (void *)(outer + 1), len - IPV4_HEADER_MIN);
 	return true;

@@ -208,11 +208,13 @@ static __always_inline bool find_range_service(struct pkt *p)
 /* A VIP's listeners sit where their seeded hash says; the seed avoids collisions. */
 static __always_inline const struct port *find_port(const struct vip *vip, __u32 key)
 {
-	__u32 row = vip->ports + (key * vip->port_seed >> 16 & vip->port_mask);
 	const struct port *port;
+	__u32 row;
 
 	if (vip->first.key == key)
 		return &vip->first;
+	keep_apart();
+	row = vip->ports + (key * vip->port_seed >> 16 & vip->port_mask);
 	port = bpf_map_lookup_elem(&ports, &row);
 	return port && port->key == key ? port : NULL;
 }
