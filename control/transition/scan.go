@@ -33,7 +33,8 @@ type needs struct {
 	settings *Settings
 	open     bitset // empty if nothing is open
 	needed   bitset
-	recorded int // affinity by source: how many backends records name
+	returned bitset // Previous is Current again
+	recorded int    // affinity by source: how many backends records name
 }
 
 type bitset []uint64
@@ -68,9 +69,13 @@ func NewScan(now time.Duration, backends []Backend) *Scan {
 func newNeeds(t *Table) *needs {
 	n := &needs{current: t.current, settings: &t.settings}
 	if len(t.open) > 0 {
-		n.open, n.needed = newBitset(len(t.current)), newBitset(len(t.current))
+		n.open, n.needed, n.returned = newBitset(len(t.current)), newBitset(len(t.current)), newBitset(len(t.current))
 		for i := range t.open {
-			n.open.set(int(t.open[i].slot))
+			slot := int(t.open[i].slot)
+			n.open.set(slot)
+			if t.open[i].previous == t.current[slot] {
+				n.returned.set(slot)
+			}
 		}
 	}
 	return n
@@ -86,7 +91,7 @@ func (s *Scan) See(f maps.Flow) (forget bool) {
 	r := &s.rows[f.Backend]
 	r.named = true
 	n := r.needs
-	if n == nil || f.Age > n.settings.Idle || f.State == maps.FlowClosing && f.Age > closing {
+	if n == nil || n.over(f) {
 		return true
 	}
 	switch {
@@ -102,6 +107,11 @@ func (s *Scan) See(f maps.Flow) (forget bool) {
 	}
 	r.flows++
 	return false
+}
+
+// over says whether nothing more is to come of a flow.
+func (n *needs) over(f maps.Flow) bool {
+	return f.Age > n.settings.Idle || f.State == maps.FlowClosing && f.Age > closing
 }
 
 // mark notes which transitions a record needs, and returns whether its slot is in one at all.
