@@ -91,7 +91,8 @@ func flowOf(place int, word, tick uint64) (Flow, bool) {
 
 // AddFlows takes in flows recorded elsewhere, whose tables number their buckets
 // by the given count of low bits of the hash. A flow that is recorded already
-// stays as it is, and none is removed for room: it returns how many were added.
+// stays where it is (with the same backend, it counts as seen when it was seen
+// last anywhere), and none is removed for room: it returns how many were added.
 // Where this table has more buckets than the flow's hash tells apart, it goes to
 // each that it may belong to.
 func (t *Tables) AddFlows(flows []Flow, lowBits int) int {
@@ -101,12 +102,16 @@ func (t *Tables) AddFlows(flows []Flow, lowBits int) int {
 	}
 	tick, buckets := atomic.LoadUint64(&t.state.rows[0].Tick), uint64(len(t.flows.rows))
 	for _, f := range flows {
-		word := f.word(tick)
+		word, known, added := f.word(tick), false, false
 		if word == 0 {
 			continue
 		}
-		added, known := false, min(buckets, uint64(1)<<lowBits)
-		for bucket := f.Hash & (known - 1); bucket < buckets; bucket += known {
+		step := min(buckets, uint64(1)<<lowBits)
+		first := f.Hash & (step - 1)
+		for bucket := first; bucket < buckets; bucket += step {
+			known = refreshFlow(words[bucket*bucketFlows:][:bucketFlows], word, tick) || known
+		}
+		for bucket := first; bucket < buckets && !known; bucket += step {
 			added = putFlow(words[bucket*bucketFlows:][:bucketFlows], word, tick, false) || added
 		}
 		if added {
@@ -118,6 +123,23 @@ func (t *Tables) AddFlows(flows []Flow, lowBits int) int {
 
 // FlowBits returns how many of the lowest bits of a flow's hash its record knows.
 func (t *Tables) FlowBits() int { return bits.Len(uint(max(len(t.flows.rows), 1) - 1)) }
+
+// refreshFlow says whether a bucket has a record of a flow. With the same backend
+// it becomes as young as the other record of the flow is.
+func refreshFlow(bucket []uint64, word, tick uint64) bool {
+	for i := range bucket {
+		old := atomic.LoadUint64(&bucket[i])
+		if flowEnded(old, tick) || old>>flowTagShift != word>>flowTagShift {
+			continue
+		}
+		if (old^word)&flowBackendMask == 0 && flowAge(word, tick) < flowAge(old, tick) {
+			seen := uint64(flowTickMask) << flowTickShift
+			atomic.CompareAndSwapUint64(&bucket[i], old, old&^seen|word&seen)
+		}
+		return true
+	}
+	return false
+}
 
 // putFlow puts a record into a bucket in place of one that has ended. With update
 // it takes the place of the flow's own, or of one that is less worth keeping.
@@ -147,7 +169,7 @@ func putFlow(bucket []uint64, word, tick uint64, update bool) bool {
 
 // flowEvictable is flow_evictable of bpf/lib/track.h.
 func flowEvictable(word, tick uint64) uint64 {
-	age := (tick - word>>flowTickShift) & flowTickMask
+	age := flowAge(word, tick)
 	switch state := FlowState(word >> flowStateShift & flowStateMask); {
 	case flowEnded(word, tick):
 		return 3 * (flowTickMask + 1)
@@ -164,8 +186,11 @@ const flowIdle = 900
 
 // flowEnded tells whether the data path takes a record for none.
 func flowEnded(word, tick uint64) bool {
-	return word>>flowStateShift&flowStateMask == 0 || (tick-word>>flowTickShift)&flowTickMask > flowIdle
+	return word>>flowStateShift&flowStateMask == 0 || flowAge(word, tick) > flowIdle
 }
+
+// flowAge is how long ago a flow was seen, in seconds.
+func flowAge(word, tick uint64) uint64 { return (tick - word>>flowTickShift) & flowTickMask }
 
 // word is the record of a flow, 0 if there is nothing to record.
 func (f Flow) word(tick uint64) uint64 {

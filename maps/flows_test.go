@@ -76,3 +76,26 @@ func TestFlowsThatAreTakenInCostNoLiveOneItsRecord(t *testing.T) {
 		t.Errorf("flows %v, want those that were there and flow 8", byTag)
 	}
 }
+
+func TestFlowIsAsYoungAsItsLatestPacketAnywhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		told, want Flow
+	}{
+		"seen there later":           {Flow{Backend: 1, State: FlowNew, Age: 3 * time.Second}, Flow{Backend: 1, State: FlowKnown, Age: 3 * time.Second}},
+		"seen here later":            {Flow{Backend: 1, State: FlowNew, Age: 10 * time.Second}, Flow{Backend: 1, State: FlowKnown, Age: 9 * time.Second}},
+		"with another backend there": {Flow{Backend: 2, State: FlowNew, Age: 3 * time.Second}, Flow{Backend: 1, State: FlowKnown, Age: 9 * time.Second}},
+	} {
+		tables := newTables(t, smallLimits)
+		tables.SetTick(2) // seconds are kept modulo 4096
+		if n := tables.AddFlows([]Flow{{Backend: 1, State: FlowKnown, Age: 9 * time.Second, Hash: hashIn(5, 1)}}, 3); n != 1 {
+			t.Fatalf("%d flows added, want 1", n)
+		}
+		c.told.Hash, c.want.Hash = hashIn(5, 1), hashIn(5, 1)
+		if n := tables.AddFlows([]Flow{c.told}, 3); n != 0 {
+			t.Errorf("%s: %d flows added, want none", name, n)
+		}
+		if got := flowsOf(tables); !slices.Equal(got, []Flow{c.want}) {
+			t.Errorf("%s: flows %+v, want %+v", name, got, c.want)
+		}
+	}
+}

@@ -25,7 +25,7 @@ func NewGuard(window time.Duration) *Guard {
 // admit lets a stream in once. What it remembers is bounded by the streams that peers begin within two windows: only
 // they can seal the first frame.
 func (g *Guard) admit(name [nameSize]byte, began time.Time) error {
-	if err := g.timely(began); err != nil {
+	if _, err := g.timely(began); err != nil {
 		return err
 	}
 	g.mu.Lock()
@@ -39,15 +39,16 @@ func (g *Guard) admit(name [nameSize]byte, began time.Time) error {
 	if _, again := g.seen[name]; again {
 		return errors.New("a stream that was taken in before")
 	}
-	g.seen[name] = now.Add(2*g.window + time.Second)
+	g.seen[name] = now.Add(2 * (g.window + time.Second))
 	return nil
 }
 
-// timely returns an error if something was sent too long ago, or in the future.
-func (g *Guard) timely(sent time.Time) error {
-	if late := g.now().Sub(sent); late.Abs() > g.window+time.Second { // sent is in whole seconds
-		return fmt.Errorf("it was sent at %s, %s away from this node's clock, which must be at most %s: set both clocks",
-			sent.UTC().Format(time.RFC3339), late.Round(time.Second).Abs(), g.window)
+// timely returns how long ago something was sent, in whole seconds as that is. Too long ago, or in the future, is an error.
+func (g *Guard) timely(sent time.Time) (time.Duration, error) {
+	late := g.now().Sub(sent).Truncate(time.Second)
+	if late.Abs() > g.window {
+		return 0, fmt.Errorf("it was sent at %s, %s away from this node's clock, and %s is the most: set both clocks",
+			sent.UTC().Format(time.RFC3339), late.Abs(), g.window)
 	}
-	return nil
+	return max(late, 0), nil
 }

@@ -50,7 +50,8 @@ func TestOnlyFlowsThatAPeerNeedsTravel(t *testing.T) {
 		t.Fatal(err)
 	}
 	batches, err := read(b.Bytes(), secret, node, guardAt(noon))
-	want := []Record{{one, maps.FlowKnown, 3 * time.Second, moving}, {netip.MustParseAddr("10.1.0.2"), maps.FlowKnown, 3 * time.Second, moving + 1<<36}}
+	age := 3*time.Second + hidden
+	want := []Record{{one, maps.FlowKnown, age, moving}, {netip.MustParseAddr("10.1.0.2"), maps.FlowKnown, age, moving + 1<<36}}
 	if err != nil || len(batches) != 1 || batches[0].Service != "web" || batches[0].Slots != 2 || !slices.Equal(batches[0].Records, want) {
 		t.Errorf("sent %+v (error: %v)", batches, err)
 	}
@@ -118,7 +119,7 @@ func TestFlowsThatHaveNoPlaceHereAreLeftOut(t *testing.T) {
 	if want := (Taken{Added: 1, Left: 1, Idle: 1, Unknown: 3, OtherSize: 1}); err != nil || taken != want {
 		t.Errorf("taken %+v, want %+v (error: %v)", taken, want, err)
 	}
-	if want := []maps.Flow{{Backend: 7, State: maps.FlowKnown, Hash: moving}, {Backend: 7, State: maps.FlowKnown, Hash: moving}}; !slices.Equal(added, want) {
+	if want := slices.Repeat([]maps.Flow{{Backend: 7, State: maps.FlowKnown, Age: hidden, Hash: moving}}, 2); !slices.Equal(added, want) {
 		t.Errorf("added %+v, want %+v", added, want)
 	}
 	short, err := NewReader(bytes.NewReader(data[:len(data)-1]), secret, node, guardAt(noon))

@@ -29,6 +29,9 @@ var (
 	ErrHashKey = errors.New("the peer has another key of the flow hash: give all nodes the same hash_key")
 )
 
+// maxSpread bounds the buckets that a record of a smaller table may belong to, and goes to: 2^maxSpread.
+const maxSpread = 4
+
 // NewReader begins to read a stream. It returns ErrVersion, ErrForged or ErrHashKey if the peer and this node cannot
 // understand each other, and an error if the guard turns the stream away.
 func NewReader(r io.Reader, secret Secret, node Node, guard *Guard) (*Reader, error) {
@@ -62,6 +65,9 @@ func newReader(r io.Reader, secret Secret, node Node, guard *Guard) (*Reader, er
 	if err := s.hello(plain); err != nil {
 		return nil, err
 	}
+	if node.Bits > s.bits+maxSpread {
+		return nil, fmt.Errorf("the peer records flows in 2^%d buckets and this node in 2^%d, too many to look for a flow's: give all nodes about the same limits.flows", s.bits, node.Bits)
+	}
 	began := time.Unix(int64(binary.BigEndian.Uint64(header[16:])), 0)
 	return s, guard.admit([nameSize]byte(header[nameAt:]), began)
 }
@@ -69,7 +75,11 @@ func newReader(r io.Reader, secret Secret, node Node, guard *Guard) (*Reader, er
 // Bits returns how many low bits of the peer's hashes number a bucket.
 func (r *Reader) Bits() int { return r.bits }
 
-// Next returns the next records. At the end of the stream it returns io.EOF, where it was cut short
+// hidden is how much older a record may be than the whole seconds of its age and of its receiver's clock show. Without it,
+// nodes that tell each other of a flow again and again would keep it young for ever.
+const hidden = 2 * time.Second
+
+// Next returns the next records, as old as they are here and now. At the end of the stream it returns io.EOF, where it was cut short
 // io.ErrUnexpectedEOF.
 func (r *Reader) Next() (Batch, error) {
 	for {
@@ -86,8 +96,12 @@ func (r *Reader) Next() (Batch, error) {
 		case len(b.Records) == 0:
 			continue
 		}
-		if err := r.guard.timely(sent); err != nil {
+		onTheWay, err := r.guard.timely(sent)
+		if err != nil {
 			return Batch{}, fmt.Errorf("take over flows of service %s: %w", b.Service, err)
+		}
+		for i := range b.Records {
+			b.Records[i].Age += onTheWay + hidden
 		}
 		return b, nil
 	}
