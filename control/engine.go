@@ -5,40 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/xlb-project/xlb/control/config"
 	"github.com/xlb-project/xlb/control/health"
 	"github.com/xlb-project/xlb/control/neighbour"
+	"github.com/xlb-project/xlb/control/state"
 	"github.com/xlb-project/xlb/maps"
 )
-
-// Dataplane is what the engine writes to; maps.Tables is one.
-type Dataplane interface {
-	SetRules(maps.ServiceID, []maps.Rule) error
-	SetServerIDs(maps.ServiceID, maps.ServerIDLengths, []maps.ServerID) error
-	SetService(maps.ServiceID, maps.Service) error
-	SetListeners([]maps.Listener) error
-	SetBackend(maps.BackendID, maps.Backend) error
-	SetSlotTable(maps.ServiceID, []maps.Slot) error
-	MoveSlots(maps.ServiceID, []maps.Move) error
-	ReasonCounter(maps.Reason) maps.Counter
-	BackendCounter(maps.BackendID) maps.Counter
-}
-
-// Checker tells which backends are fit to serve; *health.Checker is one.
-type Checker interface {
-	Set(health.TargetID, health.Check) error
-	Ready() <-chan struct{}
-	Changes() []health.Change
-	Status(health.TargetID) (health.Status, bool)
-}
-
-// Neighbours tells how packets leave for an address; *neighbour.Watcher is one.
-type Neighbours interface {
-	Watch([]netip.Addr)
-	Updates() <-chan []neighbour.Update
-}
 
 // Parts are what an Engine works with. The caller runs and closes them, after
 // the engine has ended.
@@ -48,70 +23,128 @@ type Parts struct {
 	Neighbours Neighbours
 	Interfaces []neighbour.Link // in the order of their egress numbers
 	Log        *slog.Logger
+
+	// Plane replaces the program at run time; without it, changes that need
+	// another program are refused.
+	Plane Plane
+	// Publish puts to work what was loaded aside, once its tables are filled. Nil:
+	// it works already, and what runs is adopted.
+	Publish func() error
+	// Store keeps the state over restarts; without it, it is forgotten.
+	Store interface{ Save(state.State) error }
+	// ReadFile reads the configuration file again; without it, it does not change.
+	ReadFile func() (*config.Config, error)
+	// Preflight holds a configuration against the machine and returns its
+	// interfaces; without it, nothing but the configuration is looked at.
+	Preflight func(*config.Config) ([]neighbour.Link, error)
+	// ProbeMark returns the mark of sockets whose packets take a backend's own way, so
+	// that it can be probed at the VIP; without it, addresses are probed.
+	ProbeMark func(maps.BackendID) uint32
+	// Failpoint is called before each step of a change. Tests fail there; nil in production.
+	Failpoint func(step string) error
 }
 
-// settleTime bounds how long VIPs wait for the first verdict on every backend.
-const settleTime = 3 * time.Second
+const (
+	// settleTime bounds how long VIPs wait for the first verdict on every backend.
+	settleTime = 3 * time.Second
+	// tickTime is how often what happens by itself is looked at.
+	tickTime = time.Second
+)
 
 // Engine owns a node's services. All its state belongs to the goroutine in Run.
 type Engine struct {
 	Parts
-	cfg *config.Config
+	desired
+	epoch   time.Time // of now
+	started time.Time
 
-	services []*service
+	services []*service // as the configuration lists them
+	gone     []*service // no longer wanted, their numbers not yet given back
+	numbers  *numbers
+	homes    homes
 	byTarget map[health.TargetID]*backend
 	byAddr   map[netip.Addr][]*backend
-	egress   map[int]uint32 // interface index -> egress number
-	serving  bool           // listeners are published
-	waited   bool           // settleTime is over
+	egress   map[int]uint32    // interface index -> egress number
+	options  maps.PlaneOptions // what is loaded
+	targets  map[health.TargetID]bool
 
+	pending   bool          // a service waits for its backends' first verdicts
+	settles   time.Duration // when it no longer does
+	published []maps.Listener
+	deny      writtenRules
+	adopted   bool   // a former daemon's tables
+	drift     int    // objects that differ from the file
+	overruns  uint64 // of news from the kernel, as last seen
+	broken    string // why the data path is not as it should be, for the log
+	sweeper   sweeper
+	moved     int // slots since they were last told about
+
+	events   *eventLog
+	readers  readers
 	requests chan func()
 	ended    chan struct{}
 }
 
-// New prepares the services of a configuration; Run starts them. It returns an
-// error that names the service if its slot table cannot be computed, or has no room.
-func New(cfg *config.Config, parts Parts) (*Engine, error) {
+// New prepares an engine for what is desired; Run starts it. It returns an error
+// that names the service if its slot table cannot be computed, or has no room.
+func New(want Desired, parts Parts) (*Engine, error) {
+	cfg := want.Config
 	e := &Engine{
-		Parts: parts, cfg: cfg,
+		Parts:    parts,
+		desired:  newDesired(want),
+		epoch:    time.Now(),
+		started:  time.Now(),
+		numbers:  newNumbers(cfg.Limits.Services, cfg.Limits.Backends, cfg.Flows.Idle),
+		homes:    homes{},
 		byTarget: map[health.TargetID]*backend{},
 		byAddr:   map[netip.Addr][]*backend{},
+		targets:  map[health.TargetID]bool{},
 		egress:   map[int]uint32{},
+		options:  PlaneOptions(cfg),
+		events:   &eventLog{},
 		requests: make(chan func()),
 		ended:    make(chan struct{}),
 	}
-	for number, l := range parts.Interfaces {
-		e.egress[l.Index] = uint32(number)
+	e.number(parts.Interfaces)
+	e.adopt()
+	d, err := e.draft(cfg)
+	if err != nil {
+		return nil, err
 	}
-	next, slots, homes := maps.BackendID(1), 0, homes{}
-	for i := range cfg.Services {
-		s, err := newService(maps.ServiceID(i), next, &cfg.Services[i], homes)
-		if err != nil {
-			return nil, fmt.Errorf("add service %s: %w", cfg.Services[i], err)
-		}
-		if slots += s.home.Size(); slots > cfg.Limits.Slots {
-			return nil, fmt.Errorf("add service %s: up to here there are %d slots, and limits.slots is %d: raise limits.slots, or give services fewer slots",
-				cfg.Services[i], slots, cfg.Limits.Slots)
-		}
-		e.services = append(e.services, s)
-		for _, b := range s.backends {
-			e.byTarget[b.target()] = b
-			e.byAddr[b.cfg.Address] = append(e.byAddr[b.cfg.Address], b)
-			next = b.id + 1
-		}
-	}
+	e.commit(d)
+	e.restoreAdmin(want.Backends)
+	e.wait()
 	return e, nil
 }
 
-// Run keeps the data path in step with health and next hops until ctx ends,
-// which is no error. It is called once.
+// number gives interfaces the numbers by which rows name them: their places in
+// the program's options.
+func (e *Engine) number(links []neighbour.Link) {
+	e.Interfaces = links
+	clear(e.egress)
+	for _, l := range links {
+		if n := slices.Index(e.options.Interfaces, l.Name); n >= 0 {
+			e.egress[l.Index] = uint32(n)
+		}
+	}
+	for _, s := range e.services {
+		for _, b := range s.backends {
+			e.reroute(b)
+		}
+	}
+}
+
+// Run keeps the data path in step with what is desired, with health and next
+// hops, until ctx ends, which is no error. It is called once. What the data path
+// does goes on when it has ended.
 func (e *Engine) Run(ctx context.Context) error {
+	defer e.readers.wait()
 	defer close(e.ended)
 	if err := e.start(); err != nil {
 		return err
 	}
-	settle := time.NewTimer(settleTime)
-	defer settle.Stop()
+	ticker := time.NewTicker(tickTime)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -126,65 +159,56 @@ func (e *Engine) Run(ctx context.Context) error {
 			}
 		case f := <-e.requests:
 			f()
-		case <-settle.C:
-			e.waited = true
+		case <-ticker.C:
+			e.tick()
 		}
-		if err := e.apply(); err != nil {
+		e.follow()
+	}
+}
+
+// start brings the data path to what is desired, and asks for what has to be
+// known before packets can be forwarded.
+func (e *Engine) start() error {
+	if err := e.bringUp(); err != nil {
+		return err
+	}
+	if e.Publish != nil {
+		if err := e.Publish(); err != nil {
 			return err
 		}
 	}
+	e.cleanUp()
+	return e.watch()
 }
 
-// start asks for all that has to be known before packets can be forwarded.
-func (e *Engine) start() error {
-	addrs := make([]netip.Addr, 0, len(e.byAddr))
-	for a := range e.byAddr {
-		addrs = append(addrs, a)
-	}
-	e.Neighbours.Watch(addrs)
-	if err := e.fill(); err != nil {
-		return err
-	}
+// bringUp writes all that can be written at the start.
+func (e *Engine) bringUp() error {
+	e.startTick()
+	e.forgetStrangers()
+	return e.reconcile()
+}
+
+// follow acts on what has become known. What cannot be written is tried again
+// with the next tick.
+func (e *Engine) follow() {
+	e.settle()
 	for _, s := range e.services {
-		if s.cfg.Health == nil {
-			continue
-		}
-		for _, b := range s.backends {
-			check, err := checkOf(e.cfg, s.cfg, b.cfg, health.Via{})
-			if err != nil {
-				return err
-			}
-			if err := e.Checker.Set(b.target(), check); err != nil {
-				return fmt.Errorf("check %s: %w", b, err)
-			}
+		if err := e.converge(s); err != nil {
+			e.isBroken(err)
 		}
 	}
-	return nil
+	if err := e.publishListeners(); err != nil {
+		e.isBroken(err)
+	}
+	e.tellMoved()
 }
 
-// fill writes what the configuration alone decides.
-func (e *Engine) fill() error {
-	if err := e.Dataplane.SetRules(maps.NodeRules, ruleList(e.cfg.Deny, false)); err != nil {
-		return fmt.Errorf("set the node's deny list: %w", err)
+// isBroken notes that the data path is not as it should be.
+func (e *Engine) isBroken(err error) {
+	if e.broken != err.Error() {
+		e.broken = err.Error()
+		e.fail(EventState, nil, err)
 	}
-	for _, s := range e.services {
-		if err := e.addService(s); err != nil {
-			return fmt.Errorf("add service %s: %w", s.cfg, err)
-		}
-	}
-	return nil
-}
-
-// addService writes what a service's settings refer to before the settings.
-func (e *Engine) addService(s *service) error {
-	settings := s.settings()
-	if err := e.Dataplane.SetRules(s.id, s.rules()); err != nil {
-		return err
-	}
-	if err := e.Dataplane.SetServerIDs(s.id, settings.QUIC, s.serverIDs()); err != nil {
-		return err
-	}
-	return e.Dataplane.SetService(s.id, settings)
 }
 
 func (e *Engine) healthChanged(c health.Change) {
@@ -194,45 +218,58 @@ func (e *Engine) healthChanged(c health.Change) {
 	}
 	was := b.health
 	b.health = verdict{known: true, good: c.Healthy, reason: c.Reason, since: c.At}
-	b.stale()
-	e.logChange(b, "health", was, b.health)
+	e.logChange(b, EventHealth, was, b.health)
 }
 
 func (e *Engine) hopChanged(u neighbour.Update) {
-	now := time.Now()
 	for _, b := range e.byAddr[u.Addr] {
-		was := b.hop
-		b.hop = verdict{known: true, good: u.Err == nil, since: now}
-		b.next = maps.Backend{}
-		if u.Err != nil {
-			b.hop.reason = u.Err.Error()
-		} else if row, err := e.row(b, u.Hop); err != nil {
-			b.hop.good, b.hop.reason = false, err.Error()
-		} else {
-			b.next, b.hop.reason = row, describeHop(u.Hop)
+		b.way = u
+		e.reroute(b)
+		if err := e.check(b); err != nil {
+			e.fail(EventHealth, b.service, err)
 		}
-		if was.known && was.good == b.hop.good {
-			b.hop.since = was.since
-		}
-		b.stale()
-		e.logChange(b, "next hop", was, b.hop)
 	}
+}
+
+// reroute works out a backend's row from the way to it.
+func (e *Engine) reroute(b *backend) {
+	if !b.way.Addr.IsValid() {
+		return // not known yet
+	}
+	was, next := b.hop, maps.Backend{}
+	b.hop = verdict{known: true, good: b.way.Err == nil, since: e.wall()}
+	if b.way.Err != nil {
+		b.hop.reason = b.way.Err.Error()
+	} else if row, err := e.route(b, b.way.Hop); err != nil {
+		b.hop.good, b.hop.reason = false, err.Error()
+	} else {
+		next, b.hop.reason = row, describeHop(b.way.Hop)
+	}
+	if was.known && was.good == b.hop.good {
+		b.hop.since = was.since
+	}
+	if next != b.next || was.known != b.hop.known || was.assumed || b.found {
+		b.next = next
+		b.stale()
+	}
+	e.logChange(b, EventNextHop, was, b.hop)
 }
 
 // logChange tells about a backend's condition, an outage as a warning. That a
 // backend is well from the start is no news: a large node has a hundred thousand.
-func (e *Engine) logChange(b *backend, what string, was, is verdict) {
+func (e *Engine) logChange(b *backend, kind EventKind, was, is verdict) {
 	if was.known == is.known && was.good == is.good && was.reason == is.reason {
 		return
 	}
-	level, state := slog.LevelInfo, "good"
+	what := map[EventKind]string{EventHealth: "health", EventNextHop: "next hop"}[kind]
+	ev := Event{Kind: kind, Level: slog.LevelInfo, Text: fmt.Sprintf("%s is good: %s", what, is.reason)}
 	switch {
 	case !is.good:
-		level, state = slog.LevelWarn, "bad"
-	case !was.known:
-		level = slog.LevelDebug
+		ev.Level, ev.Text = slog.LevelWarn, fmt.Sprintf("%s is bad: %s", what, is.reason)
+	case !was.known || was.good:
+		ev.Level = slog.LevelDebug
 	}
-	e.Log.Log(context.Background(), level, what+" is "+state, "service", b.service.cfg.Name, "backend", b.cfg.Name, "reason", is.reason)
+	e.event(ev, b.service, b)
 }
 
 // do runs f in the engine's goroutine.

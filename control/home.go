@@ -1,9 +1,9 @@
 package control
 
 import (
-	"fmt"
+	"maps"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/xlb-project/xlb/control/balance"
 )
@@ -13,7 +13,7 @@ import (
 // of them is computed once.
 type home struct {
 	*balance.Home
-	users int // services
+	users int // services; a home table that no service has is forgotten
 
 	last  *table
 	from  *table  // what last was made from, nil if from nothing
@@ -31,21 +31,32 @@ type homes map[string]*home
 
 // get returns the home table of size slots over backends.
 func (h homes) get(size int, backends []balance.Backend) (*home, error) {
-	var key strings.Builder
-	fmt.Fprint(&key, size)
+	key := strconv.AppendInt(nil, int64(size), 10)
 	for _, b := range backends {
-		fmt.Fprintf(&key, " %s %d", b.Key, b.Weight)
+		key = strconv.AppendUint(append(append(append(key, ' '), b.Key...), ' '), uint64(b.Weight), 10)
 	}
-	if known, ok := h[key.String()]; ok {
-		known.users++
+	if known, ok := h[string(key)]; ok {
 		return known, nil
 	}
 	table, err := balance.NewHome(size, backends)
 	if err != nil {
 		return nil, err
 	}
-	h[key.String()] = &home{Home: table, users: 1}
-	return h[key.String()], nil
+	h[string(key)] = &home{Home: table}
+	return h[string(key)], nil
+}
+
+// keep counts who uses which home table, and forgets those that nobody uses.
+func (h homes) keep(services []*service) {
+	for _, known := range h {
+		known.users = 0
+	}
+	for _, s := range services {
+		if s.home != nil {
+			s.home.users++
+		}
+	}
+	maps.DeleteFunc(h, func(_ string, known *home) bool { return known.users == 0 })
 }
 
 // resolve returns the slot table under the live fractions, and the slots in which

@@ -45,15 +45,12 @@ type Chosen struct {
 // that names the service if the tables cannot be filled, or the name in
 // opts.Down that is no backend's.
 func Offline(cfg *config.Config, plane Dataplane, opts OfflineOptions) (*OfflineNode, error) {
-	e, err := New(cfg, Parts{Dataplane: plane, Log: slog.New(slog.DiscardHandler)})
+	e, err := New(FromFile(cfg), Parts{Dataplane: plane, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
 	dead, err := e.backendsNamed(opts.Down)
 	if err != nil {
-		return nil, err
-	}
-	if err := e.fill(); err != nil {
 		return nil, err
 	}
 	n := newOfflineNode(e.services)
@@ -67,7 +64,7 @@ func Offline(cfg *config.Config, plane Dataplane, opts OfflineOptions) (*Offline
 			}
 		}
 	}
-	return n, e.apply()
+	return n, e.reconcile()
 }
 
 func newOfflineNode(services []*service) *OfflineNode {

@@ -1,108 +1,110 @@
 package control
 
 import (
-	"fmt"
-	"time"
+	"slices"
 
 	"github.com/xlb-project/xlb/control/balance"
 	"github.com/xlb-project/xlb/control/config"
-	"github.com/xlb-project/xlb/control/health"
-	"github.com/xlb-project/xlb/control/neighbour"
+	"github.com/xlb-project/xlb/control/transition"
 	"github.com/xlb-project/xlb/maps"
 )
 
-// service is a configured service with what is known about it.
+// service is a wanted service with what is known about it, or one on its way out.
 type service struct {
 	id       maps.ServiceID
 	cfg      *config.Service
-	home     *home
-	backends []*backend
-	table    *table     // as published, nil before
-	changed  []*backend // what is known of them is newer than what was written
+	backends []*backend // as cfg lists them
+	gone     []*backend // no longer wanted, their numbers not yet given back
+
+	home   *home             // nil without backends
+	table  *table            // owners as they were last computed from home, nil before
+	slots  *transition.Table // as published, nil before
+	resize *resize           // another size is wanted, nil if not
+	torn   bool              // slots may not be what packets see: the table is to be written as a whole
+
+	named   bool         // in the identity map
+	serving bool         // its listeners are published
+	panics  bool         // too few backends are healthy: all count as healthy
+	written writtenSetup // what the data path knows beside slots and backends
+	changed []*backend   // more is known of them than was written
 }
 
-// backend is a configured backend of one service.
-type backend struct {
-	id      maps.BackendID
-	cfg     *config.Backend
-	service *service
-
-	health verdict
-	hop    verdict
-	next   maps.Backend // what its row should say, unresolved while hop is bad
-	row    maps.Backend // what its row says
+// writtenSetup is what was written of a service's settings.
+type writtenSetup struct {
+	known    bool
+	settings maps.Service
+	tracked  transition.Settings
+	rules    []maps.Rule
+	ids      []maps.ServerID
 }
 
-// verdict is what is known about one condition of a backend.
-type verdict struct {
-	known  bool
-	good   bool
-	reason string
-	since  time.Time
-}
-
-// newService takes its home table from homes if a service before had the same.
-func newService(id maps.ServiceID, first maps.BackendID, cfg *config.Service, homes homes) (*service, error) {
-	s := &service{id: id, cfg: cfg}
-	members := make([]balance.Backend, len(cfg.Backends))
-	for i := range cfg.Backends {
-		b := &backend{id: first + maps.BackendID(i), cfg: &cfg.Backends[i], service: s}
-		if cfg.Health == nil {
-			b.health = verdict{known: true, good: true, reason: "not checked", since: time.Now()}
-		}
-		s.backends = append(s.backends, b)
-		members[i] = balance.Backend{Key: b.cfg.Address.String(), Weight: uint32(b.cfg.Weight)}
+// members are a service's backends as its home table sees them.
+func members(backends []config.Backend) []balance.Backend {
+	out := make([]balance.Backend, len(backends))
+	for i, b := range backends {
+		out[i] = balance.Backend{Key: b.Address.String(), Weight: uint32(b.Weight)}
 	}
-	size := cfg.Slots
-	if size == 0 {
-		var err error
-		if size, err = balance.Size(len(members)); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	s.home, err = homes.get(size, members)
-	s.changed = s.backends
-	return s, err
+	return out
 }
 
-// live is the share of a backend's slots that it takes, 0 to 1.
-func (b *backend) live() float64 {
-	if b.health.good && b.hop.good {
-		return 1
+// tableSize is the size that a configuration asks for; without backends 0.
+func tableSize(s *config.Service) (int, error) {
+	switch {
+	case len(s.Backends) == 0:
+		return 0, nil
+	case s.Slots != 0:
+		return s.Slots, nil
 	}
-	return 0
+	return balance.Size(len(s.Backends))
 }
+
+// all are the wanted backends and those that have to go.
+func (s *service) all() []*backend { return append(slices.Clip(s.backends), s.gone...) }
 
 // settled says whether there is a first verdict on every backend.
 func (s *service) settled() bool {
 	for _, b := range s.backends {
-		if !b.health.known || !b.hop.known {
+		if !b.settled() {
 			return false
 		}
 	}
 	return true
 }
 
-// stale notes that what is known of the backend changed.
-func (b *backend) stale() { b.service.changed = append(b.service.changed, b) }
-
-func (b *backend) String() string { return b.service.cfg.Name + "/" + b.cfg.Name }
-
-func (b *backend) target() health.TargetID { return health.TargetID(b.String()) }
-
-// row is the data path's row for a backend with a next hop.
-func (e *Engine) row(b *backend, hop neighbour.NextHop) (maps.Backend, error) {
-	number, ok := e.egress[hop.Index]
-	if !ok {
-		return maps.Backend{}, fmt.Errorf("%s is reached through %s, where xlb is not attached: add it to interfaces", b.cfg.Address, hop.Interface)
+// size is that of the published table, 0 before.
+func (s *service) size() int {
+	if s == nil || s.slots == nil {
+		return 0
 	}
-	return planeBackend(e.cfg, b.service.cfg, b.cfg, hop, number)
+	return s.slots.Size()
 }
 
-func describeHop(hop neighbour.NextHop) string {
-	if hop.Gateway.IsValid() {
-		return fmt.Sprintf("%s via %s", hop.Interface, hop.Gateway)
+// transitions is how many slots are in transition.
+func (s *service) transitions() int {
+	if s.slots == nil {
+		return 0
 	}
-	return hop.Interface
+	return s.slots.Open()
+}
+
+// accepting counts the backends that take new flows, but for one.
+func (s *service) accepting(except *backend) int {
+	n := 0
+	for _, b := range s.backends {
+		if b != except && b.live > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// tracked are the settings of a service's transitions.
+func tracked(cfg *config.Config, s *config.Service) transition.Settings {
+	return transition.Settings{
+		Tracking: map[config.Tracking]transition.Tracking{
+			config.TrackAlways: transition.Always, config.TrackNever: transition.Never,
+		}[s.Tracking], // Change is the zero value
+		BySource: s.Affinity.BySource,
+		Idle:     cfg.Flows.Idle, Learn: cfg.Flows.Learn, Limit: cfg.Flows.MaxTransition,
+	}
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/xlb-project/xlb/control/health"
@@ -18,6 +19,7 @@ type Status struct {
 	Drift      int                `json:"drift"`              // objects that were changed at run time and differ from the file
 	Started    time.Time          `json:"started"`            // the daemon
 	Adopted    bool               `json:"adopted"`            // it took over what a former one left running
+	Broken     string             `json:"broken,omitempty"`   // why the data path is not as it should be; tried again every second
 	Flows      FlowsStatus        `json:"flows"`
 	Interfaces []InterfaceStatus  `json:"interfaces"`
 	Services   []ServiceStatus    `json:"services"`
@@ -53,6 +55,7 @@ type ServiceStatus struct {
 	Up       int    `json:"up"`                 // backends that take new connections
 	Slots    int    `json:"slots"`              // size of the slot table
 	Tracking string `json:"tracking,omitempty"` // change, always or never
+	Serving  bool   `json:"serving"`            // its VIP is forwarded
 	Panic    bool   `json:"panic"`              // too few backends are healthy, so all are used
 
 	TransitionSlots int             `json:"transitionSlots"` // slots whose former owner still has flows
@@ -114,7 +117,11 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 }
 
 func (e *Engine) status() Status {
-	s := Status{Serving: e.serving, Reasons: map[string]Traffic{}}
+	s := Status{
+		Serving: !slices.ContainsFunc(e.services, func(s *service) bool { return !s.serving }), Instance: e.cfg.Instance, Revision: e.revision, File: e.cfg.File,
+		Drift: e.drift, Started: e.started, Adopted: e.adopted, Broken: e.broken, Reasons: map[string]Traffic{},
+		Flows: FlowsStatus{Recorded: e.sweeper.recorded, Capacity: e.Dataplane.FlowCapacity()},
+	}
 	for _, l := range e.Interfaces {
 		s.Interfaces = append(s.Interfaces, InterfaceStatus{l.Name, l.Index, e.cfg.XDPMode.String(), l.MTU})
 	}
@@ -123,33 +130,35 @@ func (e *Engine) status() Status {
 			s.Reasons[r.String()] = Traffic(c)
 		}
 	}
-	var forwarded Traffic
 	for _, svc := range e.services {
-		status := e.serviceStatus(svc)
-		forwarded.Packets += status.Traffic.Packets
-		forwarded.Bytes += status.Traffic.Bytes
-		s.Services = append(s.Services, status)
+		s.Services = append(s.Services, e.serviceStatus(svc))
+		s.Flows.Transitions += svc.transitions()
 	}
-	s.Reasons[maps.Forwarded.String()] = forwarded
+	s.Reasons[maps.Forwarded.String()] = Traffic(e.Dataplane.Forwarded())
 	return s
 }
 
 func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 	s := ServiceStatus{
-		Name: svc.cfg.Name, Address: svc.cfg.Listens(), Forward: svc.cfg.Forward.String(), Slots: svc.home.Size(),
+		Name: svc.cfg.Name, Address: svc.cfg.Listens(), Forward: svc.cfg.Forward.String(), Slots: svc.size(), Tracking: svc.cfg.Tracking.String(),
+		Panic: svc.panics, TransitionSlots: svc.transitions(), Serving: svc.serving,
 	}
-	owned := make([]int, len(svc.backends))
+	if s.Slots == 0 && svc.home != nil {
+		s.Slots = svc.home.Size()
+	}
+	owned, former := make([]int, len(svc.backends)), map[maps.BackendID]int{}
 	if svc.table != nil {
 		for _, owner := range svc.table.owners {
 			if owner >= 0 {
 				owned[owner]++
 			}
 		}
+		former = svc.slots.Previous()
 	}
 	for i, b := range svc.backends {
 		status := e.backendStatus(b)
-		status.Slots = owned[i]
-		if status.State == StateUp {
+		status.Slots, status.TransitionSlots = owned[i], former[b.id]
+		if b.live > 0 && svc.slots != nil || status.State == StateUp {
 			s.Up++
 		}
 		s.Traffic.Packets += status.Traffic.Packets
@@ -161,7 +170,7 @@ func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 
 func (e *Engine) backendStatus(b *backend) BackendStatus {
 	s := BackendStatus{
-		Name: b.cfg.Name, Address: b.cfg.Address.String(), Weight: b.cfg.Weight,
+		Name: b.cfg.Name, Address: b.cfg.Address.String(), Weight: b.cfg.Weight, Admin: b.admin.state, Live: b.live, Flows: b.flows,
 		Traffic: Traffic(e.Dataplane.BackendCounter(b.id)),
 	}
 	if b.hop.good {
@@ -177,12 +186,19 @@ func (e *Engine) backendStatus(b *backend) BackendStatus {
 	default:
 		s.State, s.Reason, s.Since = StateUp, b.health.reason, later(b.health.since, b.hop.since)
 	}
+	if a := b.admin; a.state == AdminDraining {
+		s.Drain = &Drain{Since: a.since, Flows: b.flows, Actor: a.actor}
+		if !a.deadline.IsZero() {
+			s.Drain.Deadline = &a.deadline
+		}
+	}
 	if h, ok := e.Checker.Status(b.target()); ok && h.State != health.Unknown {
 		s.Check = &Probe{h.LastProbe, float64(h.Took) / float64(time.Millisecond), h.Answer, h.Passed, h.Failed}
 	}
 	return s
 }
 
+// later returns the later of two times.
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

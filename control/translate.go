@@ -17,6 +17,7 @@ func PlaneSettings(cfg *config.Config) maps.Settings {
 		Limits: maps.Limits{
 			Services: cfg.Limits.Services, Listeners: cfg.Limits.Listeners, Backends: cfg.Limits.Backends, Slots: cfg.Limits.Slots,
 			Rules: cfg.Limits.Rules, Fragments: cfg.Limits.Fragments, Sources: cfg.Limits.Sources, ServerIDs: cfg.Limits.ServerIDs,
+			Flows: cfg.Limits.Flows,
 		},
 		Echo:           map[config.Echo]maps.EchoPolicy{config.EchoReply: maps.EchoReply, config.EchoPass: maps.EchoPass, config.EchoDrop: maps.EchoDrop}[cfg.ICMP.Echo],
 		VerifyChecksum: cfg.VerifyChecksum,
@@ -38,6 +39,7 @@ func PlaneFeatures(cfg *config.Config) maps.Features {
 		set(&f.QUIC, s.QUIC != [config.Rotations]uint8{})
 		set(&f.MSS, s.MSS != 0)
 		set(&f.L2, s.Forward == config.L2)
+		set(&f.Tracking, s.Tracking != config.TrackNever)
 		set(&f.Ranges, len(s.Ports) > manyPorts)
 		for _, p := range s.Ports {
 			set(&f.Ranges, p.First != p.Last)
@@ -88,6 +90,7 @@ func (s *service) settings() maps.Service {
 		BySource: s.cfg.Affinity.BySource, SourceBits: s.cfg.Affinity.Bits,
 		NewConnections: rate(s.cfg.NewConnections), Packets: rate(s.cfg.Packets),
 		MSS: uint16(s.cfg.MSS), QUIC: s.cfg.QUIC,
+		TrackAlways: s.cfg.Tracking == config.TrackAlways,
 	}
 	if f := s.cfg.Filter; f != nil {
 		out.Filter = maps.AllowOthers

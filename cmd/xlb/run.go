@@ -21,7 +21,6 @@ import (
 	"github.com/xlb-project/xlb/control/metrics"
 	"github.com/xlb-project/xlb/control/neighbour"
 	"github.com/xlb-project/xlb/loader"
-	"github.com/xlb-project/xlb/maps"
 )
 
 func runCommand() *cobra.Command {
@@ -49,7 +48,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	plane, found, err := loader.Open(loader.Instance{Name: cfg.Instance, Version: versionString()}, planeOptions(cfg))
+	plane, found, err := loader.Open(loader.Instance{Name: cfg.Instance, Version: versionString()}, control.PlaneOptions(cfg))
 	if err != nil {
 		return err
 	}
@@ -79,8 +78,10 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 		return err
 	}
 	defer watcher.Close()
-	engine, err := control.New(cfg, control.Parts{
+	engine, err := control.New(control.FromFile(cfg), control.Parts{
 		Dataplane: plane.Tables, Checker: checker, Neighbours: watcher, Interfaces: links, Log: log,
+		Publish: plane.Publish, Preflight: preflight,
+		ReadFile: func() (*config.Config, error) { return config.Load(cfg.File) },
 	})
 	if err != nil {
 		return err
@@ -94,9 +95,6 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	}
 	if found.Kind != loader.Fresh {
 		log.Info("took over what runs", "instance", cfg.Instance, "how", found.Kind.String(), "of", found.Version, "since", found.Since, "anew", found.Maps)
-	}
-	if err := plane.Publish(); err != nil {
-		return err
 	}
 	for _, l := range links {
 		log.Info("attached", "interface", l.Name, "mode", cfg.XDPMode.String(), "mtu", l.MTU)
@@ -144,14 +142,6 @@ func preflight(cfg *config.Config) ([]neighbour.Link, error) {
 		return nil, faults
 	}
 	return links, nil
-}
-
-func planeOptions(cfg *config.Config) maps.PlaneOptions {
-	opts := maps.PlaneOptions{Generic: cfg.XDPMode == config.Generic, Settings: control.PlaneSettings(cfg), Features: control.PlaneFeatures(cfg)}
-	for _, i := range cfg.Interfaces {
-		opts.Interfaces = append(opts.Interfaces, i.Name)
-	}
-	return opts
 }
 
 func listenMetrics(cfg *config.Config) (net.Listener, error) {

@@ -1,6 +1,7 @@
 package transition
 
 import (
+	"slices"
 	"time"
 
 	"github.com/xlb-project/xlb/maps"
@@ -51,4 +52,25 @@ func (t *Table) unrecorded(s int) maps.BackendID {
 func formerSlot(s, size, former int) int {
 	middle := uint64(2*s+1) << 31 / uint64(size) // of the hash's upper half
 	return maps.SlotOf(middle<<32, former)
+}
+
+// Set changes the table's settings. Those of tracking may end transitions, or open some: see Track.
+func (t *Table) Set(now time.Duration, settings Settings) []maps.Move {
+	if settings.BySource != t.settings.BySource {
+		for i := range t.open {
+			t.open[i].found = true // who owned its slot was not noted, or is not the same question
+		}
+	}
+	tracking := t.settings.Tracking
+	t.settings = settings
+	t.settings.Tracking = tracking
+	return t.Track(now, settings.Tracking)
+}
+
+// Tracks returns whether records of the table's flows decide anything: a transition is open, or all are recorded.
+func (t *Table) Tracks() bool { return len(t.open) > 0 || t.settings.Tracking == Always }
+
+// Names returns whether a slot names a backend, as its owner or as the one that has the flows without a record.
+func (t *Table) Names(b maps.BackendID) bool {
+	return slices.Contains(t.current, b) || slices.ContainsFunc(t.open, func(o transition) bool { return o.previous == b })
 }

@@ -102,7 +102,7 @@ func newFlipper(ctx context.Context, c shape) (*flipper, error) {
 		health: &healthNews{ready: make(chan struct{}), changes: make(chan []health.Change, 1)},
 		hops:   make(hopNews), ended: make(chan error, 1),
 	}
-	engine, err := control.New(cfg, control.Parts{
+	engine, err := control.New(control.FromFile(cfg), control.Parts{
 		Dataplane: f.tables, Checker: f.health, Neighbours: f.hops, Interfaces: []neighbour.Link{egressLink},
 		// as in the daemon, but for the writing
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -133,7 +133,7 @@ func (f *flipper) flip(good bool) time.Duration {
 	addr := netip.MustParseAddr(f.shape.addr(0, 0))
 	start := time.Now()
 	if f.shape.services == 1 {
-		f.health.changes <- []health.Change{{ID: "s0/b0", Healthy: good, Reason: "as told", At: start}}
+		f.health.changes <- []health.Change{{ID: health.TargetID("s0/" + f.shape.addr(0, 0)), Healthy: good, Reason: "as told", At: start}}
 		f.health.ready <- struct{}{}
 	} else {
 		u := resolvedHop(addr)
@@ -214,6 +214,8 @@ type healthNews struct {
 }
 
 func (h *healthNews) Set(health.TargetID, health.Check) error             { return nil }
+func (h *healthNews) Remove(health.TargetID)                              {}
+func (h *healthNews) Hurry(health.TargetID)                               {}
 func (h *healthNews) Ready() <-chan struct{}                              { return h.ready }
 func (h *healthNews) Changes() []health.Change                            { return <-h.changes }
 func (h *healthNews) Status(health.TargetID) (s health.Status, know bool) { return s, false }
@@ -222,4 +224,5 @@ func (h *healthNews) Status(health.TargetID) (s health.Status, know bool) { retu
 type hopNews chan []neighbour.Update
 
 func (hopNews) Watch([]netip.Addr)                   {}
+func (hopNews) Stats() (s neighbour.Stats)           { return s }
 func (h hopNews) Updates() <-chan []neighbour.Update { return h }

@@ -1,0 +1,81 @@
+package control
+
+import (
+	"time"
+
+	"github.com/xlb-project/xlb/control/config"
+	"github.com/xlb-project/xlb/control/transition"
+	"github.com/xlb-project/xlb/maps"
+)
+
+// adopt takes over what a former daemon left in the tables: who has which number,
+// slots with their transitions, and what backends were fit for. Until there are
+// verdicts of its own, the engine believes what it finds.
+func (e *Engine) adopt() {
+	services := map[maps.ServiceID]*service{}
+	for _, entry := range e.Dataplane.ServiceEntries() {
+		s := &service{id: entry.ID, named: true}
+		s.cfg = e.formerService(entry.Name)
+		e.numbers.services[entry.ID] = s
+		services[entry.ID] = s
+		e.services = append(e.services, s)
+	}
+	for _, entry := range e.Dataplane.BackendEntries() {
+		s := services[entry.Service]
+		if s == nil || entry.Admin == adminGone {
+			e.numbers.hold(e.now(), entry)
+			continue
+		}
+		b := e.adoptBackend(s, entry)
+		s.backends = append(s.backends, b)
+		e.numbers.claimBackend(b)
+	}
+	for _, s := range e.services {
+		e.adoptSlots(s)
+	}
+	e.adopted = len(e.services) > 0
+}
+
+// formerService stands for the settings of a service that is found, of which the
+// tables keep the name alone: those that are wanted now, if it is wanted.
+func (e *Engine) formerService(name string) *config.Service {
+	for i := range e.cfg.Services {
+		if s := e.cfg.Services[i]; s.Name == name {
+			s.Backends = nil
+			return &s
+		}
+	}
+	return &config.Service{Name: name}
+}
+
+func (e *Engine) adoptBackend(s *service, entry maps.BackendEntry) *backend {
+	is := e.Dataplane.Backend(entry.ID)
+	b := &backend{
+		id: entry.ID, service: s, entry: entry, cfg: &config.Backend{Name: entry.Name, Address: entry.Address, Weight: entry.Weight},
+		admin: admin{state: adminOf(entry.Admin), since: e.wall()},
+		lives: is.Up, live: entry.Live, found: is.Resolved,
+	}
+	if !is.Accepts {
+		b.live = 0
+	}
+	b.row.Up, b.row.Accepts = is.Up, is.Accepts
+	if is.Up {
+		b.health = verdict{known: true, good: true, assumed: true, reason: "as before the daemon started", since: e.wall()}
+	}
+	if is.Resolved {
+		b.hop = verdict{known: true, good: true, assumed: true, reason: "as before the daemon started", since: e.wall()}
+	}
+	if over := s.cfg.SlowStart; over > 0 && b.live > 0 && b.live < 1 {
+		b.growth = growth{true, e.now() - time.Duration(b.live*float64(over))}
+	}
+	return b
+}
+
+func (e *Engine) adoptSlots(s *service) {
+	slots := e.Dataplane.SlotTable(s.id)
+	if len(slots) == 0 {
+		return // it was not served yet
+	}
+	s.slots = transition.Adopt(e.now(), tracked(e.cfg, s.cfg), slots)
+	s.serving = true
+}

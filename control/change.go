@@ -1,0 +1,208 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/xlb-project/xlb/control/config"
+	"github.com/xlb-project/xlb/control/neighbour"
+	"github.com/xlb-project/xlb/control/state"
+)
+
+// change is another configuration that is to become the effective one.
+type change struct {
+	cfg   *config.Config
+	file  *config.Config // the file as it is now
+	kind  EventKind
+	actor string
+	text  string
+}
+
+// bring makes a change, or leaves everything as it was and says which step
+// failed. A kill at any point is repaired by the next daemon: what is to be is on
+// the disk before the first packet sees it.
+func (e *Engine) bring(c change) (Plan, error) {
+	p, d, err := e.plan(c.cfg)
+	if err != nil {
+		return Plan{}, err
+	}
+	if p.Empty {
+		return p, e.keepFile(c)
+	}
+	links, err := e.preflight(c.cfg)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := e.begin(c); err != nil {
+		return Plan{}, fmt.Errorf("note the change: %w", err)
+	}
+	if err := e.take(c, d, links); err != nil {
+		if failed := e.save(nil); failed != nil {
+			e.isBroken(failed)
+		}
+		return Plan{}, err
+	}
+	e.file, e.revision, e.applied = c.file, e.revision+1, e.wall()
+	e.drift = len(e.drifted())
+	e.event(Event{Kind: c.kind, Text: c.text, Actor: c.actor, Revision: e.revision}, nil, nil)
+	e.finish()
+	p.Revision = e.revision
+	return p, nil
+}
+
+// keepFile takes in that the file changed where nothing else did.
+func (e *Engine) keepFile(c change) error {
+	if c.file == e.file {
+		return nil
+	}
+	e.file = c.file
+	e.drift = len(e.drifted())
+	return e.save(nil)
+}
+
+// preflight holds a configuration against the machine.
+func (e *Engine) preflight(cfg *config.Config) ([]neighbour.Link, error) {
+	if cfg.Instance != e.cfg.Instance || cfg.StateDir != e.cfg.StateDir {
+		return nil, faultf(ErrInvalid, "instance %s in %s is another daemon's than %s in %s: start it with its own configuration",
+			cfg.Instance, cfg.StateDir, e.cfg.Instance, e.cfg.StateDir)
+	}
+	if e.Preflight == nil {
+		return e.Interfaces, nil
+	}
+	links, err := e.Preflight(cfg)
+	if err != nil {
+		return nil, &fault{ErrInvalid, err.Error()}
+	}
+	return links, nil
+}
+
+// begin puts the change on the disk.
+func (e *Engine) begin(c change) error {
+	if err := e.at("journal"); err != nil || e.Store == nil {
+		return err
+	}
+	file, err := text(c.file)
+	if err != nil {
+		return err
+	}
+	effective, err := text(c.cfg)
+	if err != nil {
+		return err
+	}
+	return e.save(&state.Journal{
+		Revision: e.revision + 1, File: file, Effective: effective, Backends: e.admins(c.cfg), Actor: c.actor,
+	})
+}
+
+// take brings a draft into the data path. On an error it is taken back.
+func (e *Engine) take(c change, d *draft, links []neighbour.Link) error {
+	former := e.cfg
+	if err := e.widen(c.cfg, links); err != nil {
+		return err
+	}
+	e.commit(d)
+	if slices.ContainsFunc(e.services, func(s *service) bool { return !s.serving }) {
+		e.wait()
+	}
+	err := e.reconcile()
+	if err == nil {
+		return nil
+	}
+	back, failed := e.draft(former)
+	if failed == nil {
+		e.commit(back)
+		failed = e.reconcile()
+	}
+	if failed != nil {
+		e.isBroken(fmt.Errorf("take back a change: %w", failed))
+	}
+	e.cleanUp()
+	return fmt.Errorf("the change is taken back: %w", err)
+}
+
+// finish does what comes after a change that stands: nothing of it can fail so
+// that it would have to be taken back.
+func (e *Engine) finish() {
+	e.narrow()
+	e.cleanUp()
+	if err := e.at("done"); err != nil {
+		e.isBroken(err)
+		return
+	}
+	for _, err := range []error{e.save(nil), e.watch()} {
+		if err != nil {
+			e.isBroken(err)
+		}
+	}
+	e.follow()
+}
+
+// Config returns the configuration that the node is to run.
+func (e *Engine) Config(ctx context.Context) (Effective, error) {
+	var out Effective
+	err := e.do(ctx, func() { out = Effective{Config: e.cfg, Revision: e.revision, File: e.cfg.File} })
+	return out, err
+}
+
+// Apply makes the request's configuration the effective one, or changes nothing
+// and says why. It returns ErrConflict if the request names a revision that is
+// not the present one, and ErrInvalid if the configuration does not fit.
+func (e *Engine) Apply(ctx context.Context, r Request) (Plan, error) {
+	return e.request(ctx, r.Revision, func() (change, error) {
+		if err := r.Config.Validate(); err != nil {
+			return change{}, &fault{ErrInvalid, err.Error()}
+		}
+		file := e.file
+		if e.ReadFile != nil {
+			if now, err := e.ReadFile(); err == nil {
+				file = now
+			} else {
+				e.warn(EventReload, nil, nil, "the configuration file cannot be read: %v", err)
+			}
+		}
+		return change{r.Config, file, EventApply, r.Actor, "applied " + r.Source}, nil
+	})
+}
+
+// Reload reads the file again and keeps the changes made at run time.
+func (e *Engine) Reload(ctx context.Context, actor string) (Plan, error) {
+	return e.request(ctx, 0, func() (change, error) {
+		if e.ReadFile == nil {
+			return change{}, faultf(ErrInvalid, "there is no configuration file to read")
+		}
+		file, err := e.ReadFile()
+		if err != nil {
+			return change{}, &fault{ErrInvalid, err.Error()}
+		}
+		cfg, err := mergeStub(file, e.file, e.cfg)
+		if err != nil {
+			return change{}, &fault{ErrInvalid, err.Error()}
+		}
+		return change{cfg, file, EventReload, actor, "the configuration file was read again"}, nil
+	})
+}
+
+// request makes a change in the engine's goroutine.
+func (e *Engine) request(ctx context.Context, revision uint64, prepare func() (change, error)) (Plan, error) {
+	var p Plan
+	var err error
+	ended := e.do(ctx, func() {
+		if err = e.sees(revision); err != nil {
+			return
+		}
+		var c change
+		if c, err = prepare(); err != nil {
+			return
+		}
+		p, err = e.bring(c)
+		if err != nil {
+			e.event(Event{Kind: c.kind, Level: slog.LevelError, Text: err.Error(), Actor: c.actor}, nil, nil)
+		}
+	})
+	if ended != nil {
+		return Plan{}, ended
+	}
+	return p, err
+}

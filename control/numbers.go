@@ -1,0 +1,161 @@
+package control
+
+import (
+	"time"
+
+	"github.com/xlb-project/xlb/control/config"
+	"github.com/xlb-project/xlb/control/transition"
+	"github.com/xlb-project/xlb/maps"
+)
+
+// numbers are who has which number in the data path. A backend's number is given
+// anew only when no flow record, slot or server ID may name it any more.
+type numbers struct {
+	services []*service // by number, nil: free
+	backends []*backend // by number, nil: free or in quarantine; 0 is nobody's
+	lowest   int        // no service number below is free
+	free     int        // of backends, those in quarantine not counted
+
+	quarantine *transition.Quarantine
+	held       map[maps.BackendID]maps.BackendEntry // what the identity map says of numbers in quarantine
+}
+
+func newNumbers(services, backends int, idle time.Duration) *numbers {
+	return &numbers{
+		services: make([]*service, services), backends: make([]*backend, backends+1), free: backends,
+		quarantine: transition.NewQuarantine(idle), held: map[maps.BackendID]maps.BackendEntry{},
+	}
+}
+
+// grow makes room for limits that are larger.
+func (n *numbers) grow(limits config.Limits) {
+	services, backends := max(limits.Services, len(n.services)), max(limits.Backends+1, len(n.backends))
+	n.free += backends - len(n.backends)
+	n.services, n.backends = resized(n.services, services), resized(n.backends, backends)
+}
+
+// shrink takes the room away that limits have no longer; no number there is in use.
+func (n *numbers) shrink(limits config.Limits) {
+	n.free -= len(n.backends) - limits.Backends - 1
+	n.services, n.backends = resized(n.services, limits.Services), resized(n.backends, limits.Backends+1)
+}
+
+// fit returns an ErrInvalid if under the limits there are not enough numbers for
+// more services and backends, or numbers in use are past them.
+func (n *numbers) fit(limits config.Limits, services, backends int) error {
+	service, backend, free := n.highest(), n.highestBackend(), n.free+limits.Backends+1-len(n.backends)
+	switch inUse := n.inUse(); {
+	case inUse+services > limits.Services:
+		return faultf(ErrInvalid, "%d new services beside the %d in use, and limits.services is %d: raise limits.services, or make the change in two steps",
+			services, inUse, limits.Services)
+	case backends > free:
+		return faultf(ErrInvalid, "%d new backends, and of limits.backends (%d) %d are free, as %d that were removed may still have connections: raise limits.backends, or wait for flows.idle",
+			backends, limits.Backends, max(free, 0), len(n.held))
+	case service >= limits.Services:
+		return faultf(ErrInvalid, "limits.services: number %d is in use: it cannot be less than %d yet", service, service+1)
+	case backend > limits.Backends:
+		return faultf(ErrInvalid, "limits.backends: number %d is in use: it cannot be less than that yet", backend)
+	}
+	return nil
+}
+
+func resized[T any](old []T, size int) []T {
+	out := make([]T, size)
+	copy(out, old)
+	return out
+}
+
+// highest returns the largest number that a service has, -1 for none.
+func (n *numbers) highest() int {
+	for id := len(n.services) - 1; id >= 0; id-- {
+		if n.services[id] != nil {
+			return id
+		}
+	}
+	return -1
+}
+
+// highestBackend returns the largest number that a backend has, or had a moment ago.
+func (n *numbers) highestBackend() int {
+	for id := len(n.backends) - 1; id > 0; id-- {
+		if n.backends[id] != nil || n.quarantine.Holds(maps.BackendID(id)) {
+			return id
+		}
+	}
+	return 0
+}
+
+func (n *numbers) inUse() int {
+	used := 0
+	for _, s := range n.services {
+		if s != nil {
+			used++
+		}
+	}
+	return used
+}
+
+func (n *numbers) backend(id maps.BackendID) *backend {
+	if int(id) >= len(n.backends) {
+		return nil
+	}
+	return n.backends[id]
+}
+
+// giveService gives a service the lowest free number; there is one.
+func (n *numbers) giveService(s *service) {
+	for n.services[n.lowest] != nil {
+		n.lowest++
+	}
+	s.id = maps.ServiceID(n.lowest)
+	n.services[n.lowest] = s
+}
+
+// freeService takes a service's number back.
+func (n *numbers) freeService(s *service) {
+	n.services[s.id] = nil
+	n.lowest = min(n.lowest, int(s.id))
+}
+
+// giveBackends gives backends the lowest free numbers; there are enough.
+func (n *numbers) giveBackends(fresh []*backend) {
+	id := maps.BackendID(1)
+	for _, b := range fresh {
+		for n.backends[id] != nil || n.quarantine.Holds(id) {
+			id++
+		}
+		b.id = id
+		n.backends[id] = b
+		n.free--
+	}
+}
+
+// claimBackend notes that a backend has its number from before.
+func (n *numbers) claimBackend(b *backend) {
+	n.backends[b.id] = b
+	n.free--
+}
+
+// isolate takes a backend's number out of use but not yet back.
+func (n *numbers) isolate(now time.Duration, b *backend) {
+	n.backends[b.id] = nil
+	n.quarantine.Add(now, b.id)
+	n.held[b.id] = b.entry
+}
+
+// hold keeps a number that nobody has from being given.
+func (n *numbers) hold(now time.Duration, entry maps.BackendEntry) {
+	n.quarantine.Add(now, entry.ID)
+	n.held[entry.ID] = entry
+	n.free--
+}
+
+// release gives back the numbers that nothing names any more.
+func (n *numbers) release(now time.Duration, named func(maps.BackendID) bool) []maps.BackendID {
+	ids := n.quarantine.Release(now, named)
+	for _, id := range ids {
+		delete(n.held, id)
+	}
+	n.free += len(ids)
+	return ids
+}

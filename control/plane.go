@@ -1,0 +1,75 @@
+package control
+
+import (
+	"iter"
+	"net/netip"
+
+	"github.com/xlb-project/xlb/control/health"
+	"github.com/xlb-project/xlb/control/neighbour"
+	"github.com/xlb-project/xlb/maps"
+)
+
+// Dataplane is what the engine writes to; maps.Tables is one.
+type Dataplane interface {
+	ServiceEntries() []maps.ServiceEntry
+	BackendEntries() []maps.BackendEntry
+	NameService(maps.ServiceEntry) error
+	NameBackend(maps.BackendEntry) error
+
+	SetRules(maps.ServiceID, []maps.Rule) error
+	SetServerIDs(maps.ServiceID, maps.ServerIDLengths, []maps.ServerID) error
+	SetService(maps.ServiceID, maps.Service) error
+	RemoveService(maps.ServiceID) error
+	SetListeners([]maps.Listener) error
+
+	Backend(maps.BackendID) maps.BackendState
+	SetBackend(maps.BackendID, maps.Backend) error
+	SetBackendState(maps.BackendID, maps.BackendState) error
+	SlotTable(maps.ServiceID) []maps.Slot
+	SetSlotTable(maps.ServiceID, []maps.Slot) error
+	MoveSlots(maps.ServiceID, []maps.Move) error
+
+	Tick() uint64
+	SetTick(seconds uint64)
+	Flows() iter.Seq[maps.Flow]
+	ForgetFlows(func(maps.Flow) bool) int
+	FlowCapacity() int
+
+	ReasonCounter(maps.Reason) maps.Counter
+	BackendCounter(maps.BackendID) maps.Counter
+	ResetBackendCounter(maps.BackendID)
+	Forwarded() maps.Counter
+}
+
+// Plane is the program in the kernel, which a change of the configuration may
+// have to replace.
+type Plane interface {
+	Tables() Dataplane
+	// Prepare loads a program with other options aside. Its tables may be those in
+	// use, or others that have to be filled before it takes over.
+	Prepare(maps.PlaneOptions) (Staged, error)
+}
+
+// Staged is a program that stands aside until Publish or Discard.
+type Staged interface {
+	Tables() Dataplane
+	Publish() error // on an error everything is as before
+	Discard() error
+}
+
+// Checker tells which backends are fit to serve; *health.Checker is one.
+type Checker interface {
+	Set(health.TargetID, health.Check) error
+	Remove(health.TargetID)
+	Hurry(health.TargetID)
+	Ready() <-chan struct{}
+	Changes() []health.Change
+	Status(health.TargetID) (health.Status, bool)
+}
+
+// Neighbours tells how packets leave for an address; *neighbour.Watcher is one.
+type Neighbours interface {
+	Watch([]netip.Addr)
+	Updates() <-chan []neighbour.Update
+	Stats() neighbour.Stats
+}
