@@ -54,7 +54,8 @@ func (d *decoder) health(n *yaml.Node, path string, s *Service) *Health {
 	return h
 }
 
-// defaultTarget is the VIP, but for programs, whose packets cannot be steered.
+// defaultTarget is the VIP, but for programs, whose packets are led there only if
+// they see to it.
 func defaultTarget(h *Health) Target {
 	if h.Exec != nil {
 		return TargetAddress

@@ -18,7 +18,7 @@ func (c *Config) Write(w io.Writer) error {
 
 func (c *Config) tree() *tree {
 	t := c.node()
-	services := newList()
+	services := &tree{kind: listTree, tall: true}
 	for i := range c.Services {
 		services.items = append(services.items, c.Services[i].tree(c.GUE.Port))
 	}

@@ -35,7 +35,7 @@ func (s *Service) tree(guePort uint16) *tree {
 // settings returns all of the service but its backends.
 func (s *Service) settings(guePort uint16) *tree {
 	def := defaultService()
-	t := newMapping()
+	t := &tree{kind: mappingTree, tall: true}
 	t.add("name", newText(s.Name), false)
 	t.add("vip", newText(bare(s.VIP)), false)
 	ports := newList()

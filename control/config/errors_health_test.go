@@ -59,7 +59,6 @@ func TestBadChecksAreRefused(t *testing.T) {
 		"program by name":   {"health: {allow_exec: true}\n" + kind("exec: {command: ['true']}"), "xlb.yaml:8:30: services[0].health.exec.command: the command does not begin with an absolute path: " + wantCommand.remedy},
 		"no program":        {"health: {allow_exec: true}\n" + kind("exec: {command: []}"), "xlb.yaml:8:30: services[0].health.exec.command: the command does not begin with an absolute path: " + wantCommand.remedy},
 		"program as text":   {"health: {allow_exec: true}\n" + kind("exec: {command: /bin/true}"), `xlb.yaml:8:30: services[0].health.exec.command: "/bin/true" is not a command: ` + wantCommand.remedy},
-		"program of a VIP":  {"health: {allow_exec: true}\n" + kind("exec: {command: [/bin/true]}, target: vip"), "xlb.yaml:8:52: services[0].health.target: a program sends packets of its own, which cannot be led to one backend of a VIP: write target: address, or remove target"},
 		"passive UDP":       {udp("icmp: {}, passive: {}"), at + "33: services[0].health.passive: the service has no TCP, and UDP has no handshakes to watch: remove it"},
 		"passive in words":  {kind("tcp: {}, passive: true"), at + `32: services[0].health.passive: "true" is not a mapping: write passive: {} or passive: {eject: true}`},
 		"all ejected":       {kind("tcp: {}, passive: {max_ejected: 101}"), at + "46: services[0].health.passive.max_ejected: 101 is not a percentage: write 1 to 100"},

@@ -54,7 +54,7 @@ type Health struct {
 	ICMP *ICMPCheck
 	Exec *ExecCheck
 
-	Target       Target // TargetAddress with Exec
+	Target       Target
 	Interval     time.Duration
 	FastInterval time.Duration // while the answers contradict the backend's state; at most Interval
 	Timeout      time.Duration

@@ -267,10 +267,7 @@ func (r randomness) health(c *Config, s *Service) *Health {
 		}
 		h.Exec = &ExecCheck{[]string{"/bin/check", r.seen(9), ""}}
 	}
-	h.Target = defaultTarget(h)
-	if h.Exec == nil {
-		h.Target = pick(r, TargetVIP, TargetAddress)
-	}
+	h.Target = pick(r, TargetVIP, TargetAddress)
 	if slices.Contains(s.Protocols, TCP) && r.chance() {
 		h.Passive = &Passive{r.or(DefaultSuspectBelow, 1, 100), r.or(DefaultMinConnections, 1, MaxConnections), r.chance(),
 			r.or(DefaultMaxEjected, 1, 100), r.lasting(DefaultEjectFor, time.Second, MaxEjectFor)}

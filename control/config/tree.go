@@ -18,6 +18,7 @@ type tree struct {
 	text   string // of a scalar
 	fields []treeField
 	items  []*tree
+	tall   bool // of a list or mapping: never in one line
 	order  bool // of a list: the order of its items means something
 	long   bool // of a list: too long to be shown, so Diff counts
 	secret bool // of a scalar: Diff does not show it
@@ -119,18 +120,17 @@ func (t *tree) block(b *bytes.Buffer, indent string) {
 				b.WriteString(indent)
 			}
 			b.WriteString(f.name + ":")
-			f.value.behind(b, indent+"  ", f.name == "services")
+			f.value.behind(b, indent+"  ")
 		}
 	case listTree:
 		for i, item := range t.items {
 			if i > 0 {
 				b.WriteString(indent)
 			}
-			b.WriteString("-")
-			if line := item.line(); item.kind != mappingTree || len(line) <= maxLine && item.field("vip") == nil {
-				b.WriteString(" " + line + "\n")
+			b.WriteString("- ")
+			if line, fits := item.short(indent); fits || item.kind != mappingTree {
+				b.WriteString(line + "\n")
 			} else {
-				b.WriteString(" ")
 				item.block(b, indent+"  ")
 			}
 		}
@@ -138,14 +138,25 @@ func (t *tree) block(b *bytes.Buffer, indent string) {
 }
 
 // behind writes a value behind the name of its field, in this line if it fits.
-func (t *tree) behind(b *bytes.Buffer, indent string, tall bool) {
-	line := t.line()
-	if t.kind < listTree || len(t.items)+len(t.fields) == 0 || !tall && len(line)+len(indent) <= maxLine {
+func (t *tree) behind(b *bytes.Buffer, indent string) {
+	if line, fits := t.short(indent); fits {
 		b.WriteString(" " + line + "\n")
 		return
 	}
 	b.WriteString("\n" + indent)
 	t.block(b, indent)
+}
+
+// short returns a value in one line, if it fits there.
+func (t *tree) short(indent string) (line string, fits bool) {
+	switch {
+	case len(t.items)+len(t.fields) == 0:
+		return t.line(), true
+	case t.tall:
+		return "", false
+	}
+	line = t.line()
+	return line, len(indent)+len(line) <= maxLine
 }
 
 // line writes a value in one line, without fields that have their defaults.

@@ -17,9 +17,7 @@ const (
 func (v *validator) health(path string, s *Service) {
 	h := s.Health
 	v.kind(path, s)
-	if v.oneOf(path+".target", string(h.Target), wantTarget) && h.Exec != nil && h.Target != TargetAddress {
-		v.fail(path+".target", "a program sends packets of its own, which cannot be led to one backend of a VIP", "write target: address, or remove target")
-	}
+	v.oneOf(path+".target", string(h.Target), wantTarget)
 	if h.Interval < MinInterval {
 		v.fail(path+".interval", fmt.Sprintf("%s is too short an interval", h.Interval), fmt.Sprintf("write at least %s", MinInterval))
 	} else if h.FastInterval > h.Interval {
