@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/xlb-project/xlb/control/config"
 )
 
 // FuzzAnswer takes any message of a name server for an answer. Whatever it is, what comes out can be a backend.
@@ -37,13 +39,30 @@ func FuzzAnswer(f *testing.F) {
 		for _, addr := range a.addrs {
 			backends = append(backends, backendsOf([]*dns.SRV{{Target: "b.", Weight: 1}}, map[string][]netip.Addr{"b.": {addr}})...)
 		}
-		fit, _ := rules.fit(backends)
-		names, addrs := map[string]bool{}, map[netip.Addr]bool{}
-		for _, b := range fit {
-			if err := rules.service.Accepts(b); err != nil || names[b.Name] || addrs[b.Address] {
-				t.Fatalf("backend %+v of %+v (error: %v)", b, fit, err)
-			}
-			names[b.Name], addrs[b.Address] = true, true
+		checkFit(t, rules, backends)
+	})
+}
+
+// checkFit checks that what can be made of backends can be used.
+func checkFit(t *testing.T, rules rules, backends []config.Backend) {
+	fit, _ := rules.fit(backends)
+	names, addrs := map[string]bool{}, map[netip.Addr]bool{}
+	for _, b := range fit {
+		if err := rules.service.Accepts(b); err != nil || names[b.Name] || addrs[b.Address] {
+			t.Fatalf("backend %+v of %+v (error: %v)", b, fit, err)
+		}
+		names[b.Name], addrs[b.Address] = true, true
+	}
+}
+
+// FuzzFile reads any file. Either it is refused, or what comes out can be a backend.
+func FuzzFile(f *testing.F) {
+	for _, text := range []string{one, two, "[]", "- 10.0.0.1", `[{"address": "fd00::1", "name": "x", "weight": 1000}]`, "- {address: 127.0.0.1}\n- {address: 10.0.0.1}"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if backends, err := config.ParseBackends("backends.yaml", data); err == nil {
+			checkFit(t, palette(), backends)
 		}
 	})
 }
