@@ -2,6 +2,7 @@ package bpf_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/gopacket/gopacket/layers"
 
@@ -210,6 +211,18 @@ func TestFlowsKeepTheirBackendsThroughChanges(t *testing.T) {
 		s.goes("the new connection's ACK", s.tcp(1, tcpACK), 2)
 		s.goes("the old one's", s.tcp(2, tcpACK), 1)
 		s.goes("a later fragment, which has no record", part{family: s.f, proto: maps.UDP, offset: 64}.packet(s.t), 3)
+	})
+}
+
+func TestFlowsEndAfterTheIdleTimeThatIsSet(t *testing.T) {
+	p := newPathWith(t, maps.Settings{Key: maps.Key{1}, Limits: testLimits, FlowIdle: time.Hour}, maps.AllFeatures())
+	p.tell(t, "an hour", maps.Service{}, func(s *story) {
+		s.transition(2, 1)
+		s.goes("a SYN", s.tcp(1, tcpSYN), 2)
+		s.after(3600)
+		s.goes("an ACK, an hour later", s.tcp(1, tcpACK), 2)
+		s.after(3601)
+		s.goes("an ACK, more than an hour later", s.tcp(1, tcpACK), 1)
 	})
 }
 

@@ -2,6 +2,7 @@ package bpf_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
@@ -163,7 +164,7 @@ func (f *fuzzer) runState(p *path, settings maps.Settings) {
 		m.SetTick(tick)
 		p.tables.SetTick(tick)
 		if tick > swept+1000 { // as the control plane does, since a record's seconds are few bits
-			p.tables.ForgetFlows(func(flow maps.Flow) bool { return flow.Age > 900*time.Second })
+			p.tables.ForgetFlows(func(flow maps.Flow) bool { return flow.Age > cmp.Or(settings.FlowIdle, maps.DefaultFlowIdle) })
 			swept = tick
 		}
 		p.tables.SetTime(uint64(now))

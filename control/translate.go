@@ -23,6 +23,7 @@ func PlaneSettings(cfg *config.Config) maps.Settings {
 		VerifyChecksum: cfg.VerifyChecksum,
 		PassOrphans:    cfg.PassOrphans,
 		TooBig:         rate(&config.Rate{PerSecond: cfg.ICMP.TooBigRate, Burst: max(cfg.ICMP.TooBigRate/10, 1)}),
+		FlowIdle:       cfg.Flows.Idle,
 	}
 }
 

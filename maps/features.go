@@ -145,6 +145,7 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		spec.Variables[bpf.XlbVarPassOrphans].Set(settings.PassOrphans),
 		spec.Variables[bpf.XlbVarTooBigRate].Set(settings.TooBig.row()),
 		spec.Variables[bpf.XlbVarFixedTime].Set(settings.FixedTime),
+		spec.Variables[bpf.XlbVarFlowIdle].Set(settings.flowIdle()),
 	)
 	if err == nil {
 		inlineConstants(spec)

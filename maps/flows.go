@@ -181,10 +181,12 @@ func flowEvictable(word, tick uint64) uint64 {
 	return 0
 }
 
-// flowIdle is flow_idle of bpf/lib/config.h.
-const flowIdle = 900
+// flowIdle is MaxFlowIdle in ticks: a record that is no older may live, whatever
+// the settings are.
+const flowIdle = 3600
 
-// flowEnded tells whether the data path takes a record for none.
+// flowEnded tells whether the data path takes a record for none, as it does
+// perhaps earlier.
 func flowEnded(word, tick uint64) bool {
 	return word>>flowStateShift&flowStateMask == 0 || flowAge(word, tick) > flowIdle
 }

@@ -23,7 +23,7 @@ type flowRecord struct {
 }
 
 const (
-	flowAge     = 900 // seconds
+	flowAge     = 900 // seconds, unless the settings say otherwise
 	bucketFlows = 8
 	tagBits     = 28 // of a tuple hash, the highest: they tell the flows of a bucket apart
 	flagFIN     = 0x01
@@ -33,13 +33,14 @@ const (
 // flowTable holds records of flows in buckets.
 type flowTable struct {
 	tick    uint64
+	idle    uint64                              // seconds
 	mask    uint64                              // what of a tuple hash numbers its bucket
 	buckets map[uint64]*[bucketFlows]flowRecord // those in use
 }
 
 func newFlowTable(limit int) flowTable {
 	filled := uint((max(limit, 1) + bucketFlows - 1) / bucketFlows)
-	return flowTable{mask: 1<<bits.Len(filled-1) - 1, buckets: make(map[uint64]*[bucketFlows]flowRecord)}
+	return flowTable{idle: flowAge, mask: 1<<bits.Len(filled-1) - 1, buckets: make(map[uint64]*[bucketFlows]flowRecord)}
 }
 
 func (t *flowTable) bucket(tuple uint64) *[bucketFlows]flowRecord {
@@ -52,7 +53,7 @@ func (t *flowTable) bucket(tuple uint64) *[bucketFlows]flowRecord {
 }
 
 func (t *flowTable) exists(r *flowRecord) bool {
-	return r.backend != 0 && t.tick-r.second <= flowAge
+	return r.backend != 0 && t.tick-r.second <= t.idle
 }
 
 // find returns a flow's record, or nil.

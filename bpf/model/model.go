@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"github.com/xlb-project/xlb/maps"
 )
@@ -47,6 +48,9 @@ func New(s State) (*Model, error) {
 		settings: s.Settings, keys: expandKey(s.Settings.Key),
 		vips: vips, services: services, backends: backends, egress: s.Egress, flows: newFlowTable(s.Settings.Limits.Flows), watcher: newWatcher(s.Settings.Limits.Handshakes),
 		records: make(map[recordKey]record), sourceTAT: make(map[sourceKey]int64),
+	}
+	if idle := s.Settings.FlowIdle; idle > 0 {
+		m.flows.idle = uint64(idle / time.Second)
 	}
 	for _, prefix := range s.NodeDeny {
 		if err := checkPrefix(prefix); err != nil {

@@ -70,6 +70,7 @@ func randomSettings(r *rand.Rand) maps.Settings {
 		VerifyChecksum: r.IntN(2) == 0,
 		PassOrphans:    r.IntN(3) == 0,
 		FixedTime:      true,
+		FlowIdle:       []time.Duration{0, time.Minute, 10 * time.Minute}[r.IntN(3)],
 	}
 	for i := range s.Key {
 		s.Key[i] = byte(r.Uint32())
