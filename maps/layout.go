@@ -145,8 +145,8 @@ func number(b []byte) uint64 {
 }
 
 // rowTypes returns the types of a map's key and value in the kernel, nil where
-// there is none. Of a map's BTF they are the types that the program's map has, by
-// name: that is how a release finds the rows of another.
+// they cannot be told. Structs of the map's BTF are those that the program's map
+// has by name: that is how a release finds the rows of another.
 func rowTypes(m *ebpf.Map, spec *ebpf.MapSpec) (key, value btf.Type, err error) {
 	handle, err := m.Handle()
 	if err != nil {
@@ -157,15 +157,27 @@ func rowTypes(m *ebpf.Map, spec *ebpf.MapSpec) (key, value btf.Type, err error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the layout of map %s: %w", spec.Name, err)
 	}
-	find := func(like btf.Type) btf.Type {
-		if like == nil {
-			return nil
-		}
-		found, err := types.AnyTypeByName(like.TypeName())
+	return typeLike(types, spec.Key, m.KeySize()), typeLike(types, spec.Value, m.ValueSize()), nil
+}
+
+// typeLike finds a type by its name and size. Numbers have no layout but their size.
+func typeLike(types *btf.Spec, like btf.Type, size uint32) btf.Type {
+	if like == nil {
+		return nil
+	}
+	candidates := []btf.Type{like}
+	switch btf.UnderlyingType(like).(type) {
+	case *btf.Struct, *btf.Datasec:
+		found, err := types.AnyTypesByName(like.TypeName())
 		if err != nil {
 			return nil
 		}
-		return found
+		candidates = found
 	}
-	return find(spec.Key), find(spec.Value), nil
+	for _, t := range candidates {
+		if n, err := btf.Sizeof(t); err == nil && uint32(n) == size {
+			return t
+		}
+	}
+	return nil
 }
