@@ -22,7 +22,9 @@ type Dataplane struct {
 	gen   *generation   // what runs; before the first Publish of all, nil
 	held  []*attachment // what it runs on
 	on    []Interface
-	first *Staged // what Open prepared, until it is published
+
+	first  *Staged // what Open prepared, until it is published
+	probes *Probes // at work over the tables, or nil
 }
 
 // Load loads the program, to be attached to nothing and pinned nowhere: for test

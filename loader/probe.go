@@ -31,18 +31,25 @@ var families = []int{netlink.FAMILY_V4, netlink.FAMILY_V6}
 // Probes are at work from AttachProbes to Close: a packet of this host that is marked for a backend gets to that
 // backend the way of its traffic.
 type Probes struct {
-	mark uint32
-	coll *ebpf.Collection
-	undo []func() error
+	mark   uint32
+	number int
+	coll   *ebpf.Collection
+	link   link.Link // nil: a filter instead
+	undo   []func() error
 }
 
 // AttachProbes puts the program of probes on what leaves lo, and has marked packets routed there, in the network
-// namespace of the calling thread. What an instance that ended without Close left behind is replaced.
+// namespace of the calling thread, after Publish. What an instance that ended without Close left behind is replaced.
 func AttachProbes(d *Dataplane) (*Probes, error) {
+	if d.gen == nil {
+		return nil, errors.New("attach probes: the data path is not published yet")
+	}
 	p := &Probes{}
 	if err := p.attach(d); err != nil {
 		return nil, errors.Join(fmt.Errorf("attach probes: %w", err), p.Close())
 	}
+	d.probes = p
+	p.undo = append(p.undo, func() error { d.probes = nil; return nil })
 	return p, nil
 }
 
@@ -86,11 +93,11 @@ func (p *Probes) attach(d *Dataplane) error {
 	if err != nil {
 		return err
 	}
-	p.mark = markOf(number)
+	p.mark, p.number = markOf(number), number
 	if err := p.load(d); err != nil {
 		return err
 	}
-	if err := p.attachEgress(number); err != nil {
+	if err := p.attachEgress(); err != nil {
 		return err
 	}
 	for _, family := range families {
@@ -122,40 +129,69 @@ func probeName(number int) string { return fmt.Sprintf("@xlb-probes-%d", number)
 
 func markOf(number int) uint32 { return probeMark | uint32(number)<<probeNumber }
 
-func (p *Probes) load(d *Dataplane) error {
-	spec, err := bpf.LoadProbe()
-	if err != nil {
-		return fmt.Errorf("read embedded program: %w", err)
-	}
-	if err := spec.Variables[bpf.ProbeVarProbeMark].Set(p.mark); err != nil {
-		return fmt.Errorf("set the mark: %w", err)
-	}
-	backends := d.gen.maps[bpf.XlbMapBackends]
-	spec.Maps[bpf.ProbeMapBackends].MaxEntries = backends.MaxEntries()
-	opts := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.ProbeMapBackends: backends}}
-	if p.coll, err = ebpf.NewCollectionWithOptions(spec, opts); err != nil {
-		return explainLoad(err)
+func (p *Probes) load(d *Dataplane) (err error) {
+	if p.coll, err = p.loadOver(map[string]*ebpf.Map{bpf.ProbeMapBackends: d.gen.maps[bpf.XlbMapBackends]}); err != nil {
+		return err
 	}
 	p.undo = append(p.undo, func() error { p.coll.Close(); return nil })
 	return nil
 }
 
+// loadOver loads the program over maps that there are.
+func (p *Probes) loadOver(maps map[string]*ebpf.Map) (*ebpf.Collection, error) {
+	spec, err := bpf.LoadProbe()
+	if err != nil {
+		return nil, fmt.Errorf("read embedded program: %w", err)
+	}
+	if err := spec.Variables[bpf.ProbeVarProbeMark].Set(p.mark); err != nil {
+		return nil, fmt.Errorf("set the mark: %w", err)
+	}
+	spec.Maps[bpf.ProbeMapBackends].MaxEntries = maps[bpf.ProbeMapBackends].MaxEntries()
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps})
+	if err != nil {
+		return nil, explainLoad(err)
+	}
+	return coll, nil
+}
+
+// follow lets probes go by another table of backends from now on. Their counters go on.
+func (p *Probes) follow(backends *ebpf.Map) error {
+	coll, err := p.loadOver(map[string]*ebpf.Map{bpf.ProbeMapBackends: backends, bpf.ProbeMapProbes: p.coll.Maps[bpf.ProbeMapProbes]})
+	if err != nil {
+		return fmt.Errorf("replace the program of probes: %w", err)
+	}
+	prog := coll.Programs[bpf.ProbeProgProbe]
+	if p.link != nil {
+		err = p.link.Update(prog)
+	} else {
+		err = p.setFilter(prog)
+	}
+	if err != nil {
+		coll.Close()
+		return fmt.Errorf("replace the program of probes: %w", err)
+	}
+	p.coll.Close()
+	p.coll = coll
+	return nil
+}
+
 // attachEgress attaches by a link, which goes with the process; before Linux 6.6 by a filter.
-func (p *Probes) attachEgress(number int) error {
+func (p *Probes) attachEgress() error {
 	prog := p.coll.Programs[bpf.ProbeProgProbe]
 	l, err := link.AttachTCX(link.TCXOptions{Interface: loopback, Program: prog, Attach: ebpf.AttachTCXEgress})
 	if err == nil {
+		p.link = l
 		p.undo = append(p.undo, l.Close)
 		return nil
 	}
 	if !errors.Is(err, ebpf.ErrNotSupported) {
 		return fmt.Errorf("attach to lo: %w", err)
 	}
-	return p.attachFilter(prog, number)
+	return p.attachFilter(prog)
 }
 
 // attachFilter leaves the qdisc behind on Close: others may have filters there by then.
-func (p *Probes) attachFilter(prog *ebpf.Program, number int) error {
+func (p *Probes) attachFilter(prog *ebpf.Program) error {
 	qdisc := &netlink.GenericQdisc{
 		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: loopback, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT},
 		QdiscType:  "clsact",
@@ -163,12 +199,19 @@ func (p *Probes) attachFilter(prog *ebpf.Program, number int) error {
 	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add a clsact qdisc to lo: %w", err)
 	}
-	filter := filterOf(number)
+	if err := p.setFilter(prog); err != nil {
+		return err
+	}
+	p.undo = append(p.undo, func() error { return removeFilter(p.number) })
+	return nil
+}
+
+func (p *Probes) setFilter(prog *ebpf.Program) error {
+	filter := filterOf(p.number)
 	filter.Fd, filter.Name, filter.DirectAction = prog.FD(), "xlb-probe", true
 	if err := netlink.FilterReplace(filter); err != nil {
 		return fmt.Errorf("add a filter to lo: %w", err)
 	}
-	p.undo = append(p.undo, func() error { return removeFilter(number) })
 	return nil
 }
 

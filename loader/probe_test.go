@@ -364,9 +364,9 @@ func TestProbesWorkByAFilterWhereThereAreNoLinks(t *testing.T) {
 	p.must(p.LB.Do(func() error {
 		number, err := old.takeNumber()
 		p.must(err)
-		old.mark = markOf(number)
+		old.mark, old.number = markOf(number), number
 		p.must(old.load(p.dataplane))
-		p.must(old.attachFilter(old.coll.Programs["probe"], number))
+		p.must(old.attachFilter(old.coll.Programs["probe"]))
 		for _, family := range families {
 			p.must(old.route(family))
 		}
@@ -400,4 +400,25 @@ func filtersOnLo(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(filters)
+}
+
+func TestProbesFollowBackendsIntoAnotherTable(t *testing.T) {
+	p := newProber(t, testenv.NewSwitched)
+	p.reaches(t, testenv.DefaultVIP, way{forward: maps.L2}, 0)
+	p.must(p.LB.Do(func() error {
+		opts := options(p.LBInterfaces...)
+		opts.Features = maps.AllFeatures()
+		opts.Settings.Limits.Backends *= 2
+		staged, err := p.dataplane.Prepare(opts)
+		p.must(err)
+		return staged.Publish()
+	}))
+	before, err := p.probes.Counters()
+	p.must(err)
+	p.reaches(t, testenv.DefaultVIP, way{forward: maps.L2}, 1)
+	after, err := p.probes.Counters()
+	p.must(err)
+	if before.Sent.Packets == 0 || after.Sent.Packets <= before.Sent.Packets {
+		t.Errorf("%d probes counted, %d before", after.Sent.Packets, before.Sent.Packets)
+	}
 }

@@ -33,6 +33,9 @@ func (s *Staged) Publish() (err error) {
 		return err
 	}
 	if s.replaces() {
+		if err := s.leadProbes(&undo); err != nil {
+			return err
+		}
 		if err := s.finish(); err != nil {
 			return err
 		}
@@ -164,6 +167,23 @@ func (s *Staged) forget(old *attachment) {
 		}
 	}
 	s.d.held = rest
+}
+
+// leadProbes lets probes find backends where packets do.
+func (s *Staged) leadProbes(undo *undoes) error {
+	probes := s.d.probes
+	if probes == nil {
+		return nil
+	}
+	before, now := s.d.gen.maps[bpf.XlbMapBackends], s.next.maps[bpf.XlbMapBackends]
+	if mapID(before) == mapID(now) {
+		return nil
+	}
+	if err := probes.follow(now); err != nil {
+		return err
+	}
+	undo.add(func() error { return probes.follow(before) })
+	return nil
 }
 
 // finish carries over what packets wrote while the programs changed places.
