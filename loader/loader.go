@@ -17,11 +17,11 @@ import (
 type Dataplane struct {
 	Tables *maps.Tables // of what runs, or will after Publish
 
-	inst  Instance
-	lock  *lock         // nil if nothing is pinned, ever
-	gen   *generation   // what runs; before the first Publish of all, nil
-	held  []*attachment // what it runs on
-	on    []Interface
+	inst Instance
+	lock *lock         // nil if nothing is pinned, ever
+	gen  *generation   // what runs; before the first Publish of all, nil
+	held []*attachment // what it runs on
+	on   []Interface
 
 	first  *Staged // what Open prepared, until it is published
 	probes *Probes // at work over the tables, or nil
