@@ -4,16 +4,15 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
-	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 )
+
+//go:generate go run . man --markdown ../../docs/cli.md
 
 // version is set by the linker; see the Makefile.
 var version = ""
@@ -23,30 +22,35 @@ func main() {
 	defer stop()
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		printError(err)
-		os.Exit(1)
+		os.Exit(int(exitStatusOf(err)))
 	}
 }
 
 func rootCommand() *cobra.Command {
-	root := &cobra.Command{
-		Use:           "xlb",
-		Short:         "A layer-4 load balancer in XDP",
-		Version:       versionString(),
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+	root := group("xlb", "A layer-4 load balancer in XDP")
+	root.Long = "xlb is a layer-4 load balancer: `xlb run` forwards, the other commands talk to it through its socket.\n" +
+		"`xlb COMMAND --help` has examples."
+	root.Version = versionString()
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd, err} })
+	for _, g := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"node", "The node:", []*cobra.Command{runCommand(), checkCommand(), reloadCommand(), downCommand()}},
+		{"look", "Look:", []*cobra.Command{statusCommand(), eventsCommand(), explainCommand(), versionCommand()}},
+		{"change", "Change:", []*cobra.Command{planCommand(), applyCommand(), exportCommand(), serviceCommand(), backendCommand()}},
+		{"other", "Besides:", []*cobra.Command{decapCommand(), demoCommand(), manCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.id
+			root.AddCommand(cmd)
+		}
 	}
-	root.AddCommand(runCommand(), downCommand(), statusCommand(), explainCommand(), decapCommand(), demoCommand())
+	root.SetCompletionCommandGroupID("other")
+	root.SetHelpCommandGroupID("other")
 	return root
-}
-
-// printError writes an error for people; a verifier's refusal comes with its log.
-func printError(err error) {
-	fmt.Fprintln(os.Stderr, "xlb:", err)
-	var verifier *ebpf.VerifierError
-	if errors.As(err, &verifier) {
-		fmt.Fprintf(os.Stderr, "%+v\n", verifier)
-	}
 }
 
 func versionString() string {

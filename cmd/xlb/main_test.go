@@ -9,18 +9,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"github.com/xlb-project/xlb/loader"
 	"github.com/xlb-project/xlb/testenv"
 )
 
-// TestMain lets the test binary be xlb itself, so that tests run the daemon as a
-// process of its own without building it first.
+// TestMain lets the test binary be xlb itself, so that tests and scripts run it
+// as a process of its own without building it first.
 func TestMain(m *testing.M) {
 	if os.Getenv("XLB_TEST_AS_XLB") != "" {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"xlb": main})
 }
 
 var self = testenv.Program{Path: "/proc/self/exe", Env: []string{"XLB_TEST_AS_XLB=1"}}

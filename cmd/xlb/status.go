@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -10,54 +9,66 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xlb-project/xlb/control"
-	"github.com/xlb-project/xlb/control/api"
-	"github.com/xlb-project/xlb/control/config"
 	"github.com/xlb-project/xlb/maps"
 )
 
 func statusCommand() *cobra.Command {
-	var socket, output string
+	var s session
+	var f format
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show services, backends, health and traffic",
-		Args:  cobra.NoArgs,
+		Long: "Shows what the node does: its services with their backends and health, and for every packet that was not forwarded\n" +
+			"the reason (docs/counters.md).",
+		Example: "  xlb status\n" +
+			"  xlb status -o json | jq -r '.services[].backends[] | select(.state != \"up\") | .name'",
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return fmt.Errorf("-o %s: write table or json", output)
-			}
-			client := api.NewClient(socket)
+			client := s.client()
 			defer client.Close()
 			status, err := client.Status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(status)
-			}
-			printStatus(cmd.OutOrStdout(), status, time.Now())
-			return nil
+			return show(cmd.OutOrStdout(), f, status, func(w io.Writer) { printStatus(w, status, time.Now()) })
 		},
 	}
-	cmd.Flags().StringVar(&socket, "socket", config.DefaultAPISocket, "the daemon's socket (api.socket)")
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	s.flags(cmd)
+	outputFlag(cmd, &f, asTable, asJSON, asYAML)
 	return cmd
 }
 
 func printStatus(w io.Writer, s control.Status, now time.Time) {
+	printNode(w, s, now)
+	for _, svc := range s.Services {
+		printService(w, svc, now)
+	}
+	printReasons(w, s)
+}
+
+func printNode(w io.Writer, s control.Status, now time.Time) {
 	for _, i := range s.Interfaces {
 		fmt.Fprintf(w, "%s: %s XDP, MTU %d\n", i.Name, i.Mode, i.MTU)
 	}
 	if !s.Serving {
 		fmt.Fprintln(w, "not serving yet: waiting for the first verdict on every backend")
 	}
-	for _, svc := range s.Services {
-		fmt.Fprintf(w, "\n%s  %s  %s  %d of %d backends up  %s packets  %s\n", svc.Name, svc.Address, svc.Forward,
-			svc.Up, len(svc.Backends), quantity(svc.Traffic.Packets), size(svc.Traffic.Bytes))
-		fmt.Fprintln(w, backendTable(svc, now))
+	if s.Flows.Transitions > 0 {
+		fmt.Fprintf(w, "moving: %s, with %s recorded of %s\n", count(s.Flows.Transitions, "slot"),
+			count(s.Flows.Recorded, "flow"), quantity(uint64(s.Flows.Capacity)))
 	}
-	printReasons(w, s)
+	if s.Drift > 0 {
+		fmt.Fprintf(w, "revision %d: %s changed at run time, see `xlb plan`\n", s.Revision, count(s.Drift, "object"))
+	}
+}
+
+func printService(w io.Writer, svc control.ServiceStatus, now time.Time) {
+	fmt.Fprintf(w, "\n%s  %s  %s  %d of %d backends up  %s packets  %s\n", svc.Name, svc.Address, svc.Forward,
+		svc.Up, len(svc.Backends), quantity(svc.Traffic.Packets), size(svc.Traffic.Bytes))
+	if svc.Panic {
+		fmt.Fprintln(w, "panic: too few backends are healthy, so all are used")
+	}
+	fmt.Fprintln(w, backendTable(svc, now))
 }
 
 func backendTable(svc control.ServiceStatus, now time.Time) string {
@@ -65,13 +76,24 @@ func backendTable(svc control.ServiceStatus, now time.Time) string {
 	t.AppendHeader(table.Row{"backend", "address", "state", "for", "weight", "share", "packets", "bytes", "next hop", "reason"})
 	for _, b := range svc.Backends {
 		t.AppendRow(table.Row{
-			b.Name, b.Address, b.State, age(b.Since, now), b.Weight,
-			fmt.Sprintf("%.1f %%", 100*float64(b.Slots)/float64(svc.Slots)),
-			quantity(b.Traffic.Packets), size(b.Traffic.Bytes), b.NextHop, b.Reason,
+			b.Name, b.Address, describeState(b), age(b.Since, now), b.Weight, shareOf(b, svc),
+			quantity(b.Traffic.Packets), size(b.Traffic.Bytes), b.NextHop, describeReason(b, now),
 		})
 	}
 	rightAlign(t, "weight", "share", "packets", "bytes")
 	return t.Render()
+}
+
+// describeReason says why a backend is in its state, and of a drain how far it is.
+func describeReason(b control.BackendStatus, now time.Time) string {
+	if b.Drain == nil {
+		return b.Reason
+	}
+	text := count(b.Drain.Flows, "connection") + " left"
+	if b.Drain.Deadline != nil {
+		text += ", out in " + age(now, *b.Drain.Deadline)
+	}
+	return text
 }
 
 func printReasons(w io.Writer, s control.Status) {
@@ -81,6 +103,9 @@ func printReasons(w io.Writer, s control.Status) {
 		if traffic := s.Reasons[r.String()]; traffic.Packets > 0 {
 			t.AppendRow(table.Row{quantity(traffic.Packets), r.Verdict(), r.String(), r.When()})
 		}
+	}
+	if t.Length() == 0 {
+		return
 	}
 	rightAlign(t, "packets")
 	fmt.Fprintf(w, "\n%s\n", t.Render())

@@ -79,6 +79,7 @@ type request struct {
 	kind         string // content type of body
 	body         []byte
 	revision     uint64 // that the caller saw; 0: any
+	create       bool   // only if there is no such object
 }
 
 // do asks, and decodes the answer into what is not nil.
@@ -121,6 +122,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.revision != 0 {
 		req.Header.Set("If-Match", etag(r.revision))
 	}
+	if r.create {
+		req.Header.Set("If-None-Match", "*")
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.unanswered(err)
@@ -161,4 +165,19 @@ func (c *Client) declined(resp *http.Response) error {
 // revisionOf returns the revision that an answer is of.
 func revisionOf(resp *http.Response) (uint64, error) {
 	return strconv.ParseUint(strings.Trim(resp.Header.Get("ETag"), `"`), 10, 64)
+}
+
+// read asks for something as it is, and for the revision that it is of.
+func (c *Client) read(ctx context.Context, path string) ([]byte, uint64, error) {
+	resp, err := c.send(ctx, request{method: http.MethodGet, path: path})
+	if err != nil {
+		return nil, 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the answer of %s: %w", c.path, err)
+	}
+	revision, err := revisionOf(resp)
+	return text, revision, err
 }

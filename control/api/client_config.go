@@ -35,6 +35,11 @@ func (c *Client) Drift(ctx context.Context) (control.Plan, error) {
 	return c.plan(ctx, request{method: http.MethodGet, path: "/v1/drift"})
 }
 
+// Config asks for the effective configuration, as YAML, and its revision.
+func (c *Client) Config(ctx context.Context) ([]byte, uint64, error) {
+	return c.read(ctx, "/v1/config")
+}
+
 func (c *Client) plan(ctx context.Context, r request) (control.Plan, error) {
 	var plan control.Plan
 	return plan, c.do(ctx, r, &plan)

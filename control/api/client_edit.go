@@ -8,9 +8,32 @@ import (
 	"time"
 )
 
-// RemoveService takes a service away with its backends. Like all requests for
-// one object it was decided on at a revision, 0 for any, and returns the new
-// one, or control.ErrConflict if the revision is no longer the present one.
+// Service asks for a service's settings, as JSON in the shape of the configuration
+// file, and the revision that they are of.
+func (c *Client) Service(ctx context.Context, service string) (Settings, uint64, error) {
+	text, revision, err := c.read(ctx, servicePathOf(service))
+	return text, revision, err
+}
+
+// AddService adds a service; it returns control.ErrConflict if there is one of
+// that name. The text is in the shape of the configuration file.
+func (c *Client) AddService(ctx context.Context, revision uint64, service string, text []byte) (uint64, error) {
+	return c.edit(ctx, request{method: http.MethodPut, path: servicePathOf(service), kind: yamlType, body: text, revision: revision, create: true})
+}
+
+// SetService gives a service other settings and backends, or adds it.
+func (c *Client) SetService(ctx context.Context, revision uint64, service string, text []byte) (uint64, error) {
+	return c.edit(ctx, request{method: http.MethodPut, path: servicePathOf(service), kind: yamlType, body: text, revision: revision})
+}
+
+// AddBackend adds a backend to a service, as AddService does.
+func (c *Client) AddBackend(ctx context.Context, revision uint64, service, backend string, text []byte) (uint64, error) {
+	return c.edit(ctx, request{method: http.MethodPut, path: backendPathOf(service, backend), kind: yamlType, body: text, revision: revision, create: true})
+}
+
+// RemoveService takes a service away with its backends. Like all changes of one
+// object it was decided on at a revision, 0 for any, and returns the new one, or
+// control.ErrConflict if the revision is no longer the present one.
 func (c *Client) RemoveService(ctx context.Context, revision uint64, service string) (uint64, error) {
 	return c.edit(ctx, request{method: http.MethodDelete, path: servicePathOf(service), revision: revision})
 }

@@ -73,6 +73,7 @@ func (in *drainInput) options() (control.DrainOptions, error) {
 }
 
 func (r *routes) addBackends() {
+	r.addBackendSettings()
 	add(r, full, action("remove-backend", http.MethodDelete, "", "Take a backend away", "Its flows break: drain it first."),
 		func(ctx context.Context, in *BackendEdit) (*revisionOutput, error) {
 			return change(ctx, in, r.node.RemoveBackend)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"strconv"
@@ -50,6 +51,12 @@ type applyInput struct {
 	Source string `query:"source" maxLength:"4096" doc:"where it comes from, such as the name of its file; for the event"`
 }
 
+type configOutput struct {
+	ETag        string `header:"ETag"`
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
 type planOutput struct {
 	ETag string `header:"ETag"`
 	Body control.Plan
@@ -61,6 +68,21 @@ func newPlan(plan control.Plan, err error) (*planOutput, error) {
 
 func (r *routes) addConfig() {
 	tags := []string{"configuration"}
+	add(r, full, huma.Operation{
+		OperationID: "config", Method: http.MethodGet, Path: "/v1/config", Tags: tags,
+		Summary: "The effective configuration, as YAML", Description: "The file with the changes at run time. It holds secrets.",
+		Responses: map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{"application/yaml": {}}}},
+	}, func(ctx context.Context, _ *nothingAsked) (*configOutput, error) {
+		effective, err := r.node.Config(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var text bytes.Buffer
+		if err := effective.Config.Write(&text); err != nil {
+			return nil, err
+		}
+		return &configOutput{etag(effective.Revision), "application/yaml", text.Bytes()}, nil
+	})
 	add(r, full, huma.Operation{
 		OperationID: "plan", Method: http.MethodPost, Path: "/v1/plan", Tags: tags, MaxBodyBytes: MaxBody,
 		Summary: "What applying a configuration would do", Description: "Changes nothing.",

@@ -46,7 +46,7 @@ func (d *decoder) config(doc *yaml.Node) *Config {
 	}
 	c.Deny = d.merge("deny", deny)
 	if !socket {
-		c.API.Socket = defaultSocket(c.Instance)
+		c.API.Socket = DefaultSocket(c.Instance)
 	}
 	return c
 }
@@ -84,8 +84,8 @@ func defaults() *Config {
 	return c
 }
 
-// defaultSocket is where an instance's daemon answers.
-func defaultSocket(instance string) string {
+// DefaultSocket is where an instance's daemon answers.
+func DefaultSocket(instance string) string {
 	if instance == DefaultInstance || !instancePattern.MatchString(instance) {
 		return DefaultAPISocket
 	}

@@ -44,7 +44,7 @@ func (c *Config) node() *tree {
 	t.section("metrics", m)
 
 	m = newMapping()
-	m.put("socket", newText(c.API.Socket), newText(defaultSocket(c.Instance)))
+	m.put("socket", newText(c.API.Socket), newText(DefaultSocket(c.Instance)))
 	m.put("group", newText(c.API.Group), newText(def.API.Group))
 	m.put("read", newText(string(c.API.Read)), newText(string(def.API.Read)))
 	t.section("api", m)

@@ -14,6 +14,14 @@ func (s Service) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// MarshalService returns the service in the shape that a file of this node gives
+// it, as JSON.
+func (c *Config) MarshalService(s *Service) []byte {
+	var b bytes.Buffer
+	s.tree(c.GUE.Port).json(&b)
+	return b.Bytes()
+}
+
 // MarshalJSON returns the backend in the shape of a file's, without defaults.
 func (b Backend) MarshalJSON() ([]byte, error) {
 	var out bytes.Buffer

@@ -94,7 +94,7 @@ func (r randomness) config() *Config {
 		c.HashKey[0] = byte(r.number(0, 255))
 	}
 	c.Metrics.Listen = pick(r, c.Metrics.Listen, netip.AddrPort{}, netip.MustParseAddrPort("[::1]:0"))
-	c.API = API{pick(r, defaultSocket(c.Instance), "/tmp/a.sock"), pick(r, "xlb", "123", "a-b"), pick(r, ReadGroup, ReadAll)}
+	c.API = API{pick(r, DefaultSocket(c.Instance), "/tmp/a.sock"), pick(r, "xlb", "123", "a-b"), pick(r, ReadGroup, ReadAll)}
 	if r.chance() {
 		c.DeadDaemon = DeadDaemon{pick(r, PassAfter, DropAfter), r.lasting(MinSilence, MinSilence, MaxSilence)}
 	}

@@ -7,8 +7,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type Node struct {
 	last     string // who made the last change, and what
 	admin    map[string]*admin
 	events   []control.Event
+	lost     uint64
 	news     chan struct{} // closed and replaced with each event
 }
 
@@ -70,6 +72,13 @@ func (n *Node) Tell(e control.Event) {
 	n.tell(e)
 }
 
+// Lose makes so many events happen that nobody learns of.
+func (n *Node) Lose(count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lost += uint64(count)
+}
+
 func (n *Node) now() time.Time {
 	if n.Clock != nil {
 		return n.Clock()
@@ -78,7 +87,7 @@ func (n *Node) now() time.Time {
 }
 
 func (n *Node) tell(e control.Event) {
-	e.Seq = uint64(len(n.events)) + 1
+	e.Seq = uint64(len(n.events)) + 1 + n.lost
 	e.Time = n.now()
 	n.events = append(n.events, e)
 	close(n.news)
@@ -92,7 +101,7 @@ func (n *Node) Config(context.Context) (control.Effective, error) {
 	return control.Effective{Config: clone(n.cfg), Revision: n.revision, File: n.file.File}, n.Fail
 }
 
-// Plan compares services as wholes.
+// Plan tells the difference, and of moved slots whatever comes to mind.
 func (n *Node) Plan(_ context.Context, cfg *config.Config) (control.Plan, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,38 +117,26 @@ func (n *Node) Drift(context.Context) (control.Plan, error) {
 
 func (n *Node) plan(from, to *config.Config) control.Plan {
 	p := control.Plan{Revision: n.revision, Changes: []control.Change{}, Services: []control.ServicePlan{}}
-	add := func(action control.Action, s *config.Service) {
-		p.Changes = append(p.Changes, control.Change{Action: action, Object: "service " + s.Name})
-		p.Services = append(p.Services, control.ServicePlan{Name: s.Name, Action: action, Slots: 1009, SlotsMoved: 101, ShareMoved: 0.1, FlowsMoved: n.Flows})
-	}
-	for i := range to.Services {
-		s := &to.Services[i]
-		switch old := find(from, s.Name); {
-		case old == nil:
-			add(control.ActionAdd, s)
-		case !same(old, s):
-			add(control.ActionChange, s)
+	touched := map[string]control.Action{}
+	for _, c := range config.Diff(from, to) {
+		change := control.Change{Action: control.Action(c.Action), Object: c.Object, Field: c.Field, From: c.From, To: c.To}
+		p.Changes = append(p.Changes, change)
+		kind, name, _ := strings.Cut(c.Object, " ")
+		name, _, _ = strings.Cut(name, "/")
+		switch {
+		case kind == "service" && c.Field == "":
+			touched[name] = change.Action
+		case kind != "node" && touched[name] == "":
+			touched[name] = control.ActionChange
 		}
 	}
-	for i := range from.Services {
-		if find(to, from.Services[i].Name) == nil {
-			add(control.ActionRemove, &from.Services[i])
-		}
+	for _, name := range slices.Sorted(maps.Keys(touched)) {
+		p.Services = append(p.Services, control.ServicePlan{
+			Name: name, Action: touched[name], Slots: 1009, SlotsMoved: 101, ShareMoved: 0.1, FlowsMoved: n.Flows,
+		})
 	}
 	p.Empty = len(p.Changes) == 0
 	return p
-}
-
-func same(a, b *config.Service) bool {
-	bare := func(s *config.Service) config.Service {
-		out := *s
-		out.At, out.Backends = config.Position{}, slices.Clone(s.Backends)
-		for i := range out.Backends {
-			out.Backends[i].At = config.Position{}
-		}
-		return out
-	}
-	return reflect.DeepEqual(bare(a), bare(b))
 }
 
 func find(cfg *config.Config, service string) *config.Service {
@@ -158,9 +155,12 @@ func (n *Node) Events(ctx context.Context, since uint64) (<-chan control.Event, 
 		defer close(out)
 		for {
 			n.mu.Lock()
-			events, news := n.events[min(since, uint64(len(n.events))):], n.news
+			events, news := n.events, n.news
 			n.mu.Unlock()
 			for _, e := range events {
+				if e.Seq <= since {
+					continue
+				}
 				select {
 				case out <- e:
 					since = e.Seq
@@ -182,7 +182,7 @@ func (n *Node) Events(ctx context.Context, since uint64) (<-chan control.Event, 
 func (n *Node) LastEvent(context.Context) (uint64, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return uint64(len(n.events)), n.Fail
+	return n.events[len(n.events)-1].Seq, n.Fail
 }
 
 // Status shows every backend up, with an even share.
