@@ -21,6 +21,10 @@ build: ## build ./bin/xlb, one static binary; needs Go alone
 	@tools/deps
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/xlb ./cmd/xlb
 
+.PHONY: man
+man: build ## write the man pages of all commands into ./bin/man
+	bin/xlb man bin/man
+
 .PHONY: demo
 demo: need-root build ## run the demonstration lab on this machine (root); as JSON: make -s demo ARGS=--json
 	bin/xlb demo $(ARGS)

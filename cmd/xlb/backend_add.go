@@ -14,7 +14,7 @@ func backendAddCommand() *cobra.Command {
 		Use:   "add SERVICE ADDRESS [FIELD=VALUE...]",
 		Short: "Add a backend to a service",
 		Long: "Adds a backend at run time. It gets its share of new connections once its health check says so; connections that\n" +
-			"there are stay where they are. " + fieldsHelp,
+			"there are stay where they are.\n" + fieldsHelp,
 		Example: "  xlb backend add web 10.1.0.3\n" +
 			"  xlb backend add web 10.1.0.3 weight=50 name=web-3",
 		Args:              takes(2, many),

@@ -19,7 +19,8 @@ func decapCommand() *cobra.Command {
 		Long: "Unpacks the ipip, gre and gue packets that arrive on an interface, IPv4 and IPv6 inside and outside,\n" +
 			"until it is told to end. UDP checksums of gue are not verified. Everything else goes to the kernel as it came.\n" +
 			"For backends whose kernel has no tunnel device; the VIPs belong on lo, as with any direct return.",
-		Args: cobra.NoArgs,
+		Example: "  xlb decap --dev eth0",
+		Args:    takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			modes := map[string]loader.Mode{"native": loader.Native, "generic": loader.Generic}
 			m, ok := modes[mode]

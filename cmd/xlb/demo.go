@@ -29,7 +29,8 @@ func demoCommand() *cobra.Command {
 		Long: "Builds a lab of network namespaces on this machine and runs xlb in it: HTTP requests spread over\n" +
 			"backends, one backend is killed and comes back. Takes some seconds and leaves nothing behind.\n" +
 			"Ends with status 1 if xlb does not keep what it promises.",
-		Args: cobra.NoArgs,
+		Example: "  xlb demo\n  xlb demo --json",
+		Args:    takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// The lab is to be removed also when the terminal or the reader of a pipe goes away.
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)

@@ -16,11 +16,12 @@ import (
 
 // explainFlags are what `xlb explain` is asked for.
 type explainFlags struct {
-	config, output string
-	pcap, out      string
-	src, dst       string
-	single         explain.Single
-	options        explain.Options
+	config    string
+	output    format
+	pcap, out string
+	src, dst  string
+	single    explain.Single
+	options   explain.Options
 }
 
 // ofSingle are the flags that describe a packet.
@@ -33,8 +34,11 @@ func explainCommand() *cobra.Command {
 		Short: "Say what becomes of packets under a configuration, without an interface",
 		Long: "Runs packets through the very program that `xlb run` would load for a configuration, attached to no interface:\n" +
 			"those of a capture, or one that the flags describe. Tells of each its verdict, reason, service and backend.\n" +
-			"All backends are up but those of --down. Needs root. docs/explain.md has examples.",
-		Args: cobra.NoArgs,
+			"All backends are up but those of --down. Needs root. docs/explain.md has more.",
+		Example: "  xlb explain -c xlb.yaml --proto tcp --src 198.51.100.7:4242 --dst 192.0.2.10:443 --syn\n" +
+			"  xlb explain -c xlb.yaml --pcap in.pcap --out out.pcap\n" +
+			"  xlb explain -c xlb.yaml --pcap in.pcap -o json | jq 'select(.verdict == \"drop\")'",
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(cmd); err != nil {
 				return err
@@ -44,7 +48,7 @@ func explainCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&f.config, "config", "c", "/etc/xlb/xlb.yaml", "configuration file")
-	flags.StringVarP(&f.output, "output", "o", "table", "table or json")
+	outputFlag(cmd, &f.output, asTable, asJSON)
 	flags.StringVar(&f.pcap, "pcap", "", "capture to run, pcap or pcapng, of an Ethernet interface")
 	flags.StringVar(&f.out, "out", "", "pcap file for the packets that leave; an existing one is overwritten")
 	flags.StringVar(&f.single.Protocol, "proto", "tcp", "tcp, udp or icmp (an echo request)")
@@ -65,9 +69,6 @@ const (
 
 // check reads the flags of a single packet and refuses what contradicts itself.
 func (f *explainFlags) check(cmd *cobra.Command) error {
-	if f.output != "table" && f.output != "json" {
-		return fmt.Errorf("-o %s: write table or json", f.output)
-	}
 	if f.options.MTU < minMTU || f.options.MTU > maxMTU {
 		return fmt.Errorf("--mtu %d: write %d to %d", f.options.MTU, minMTU, maxMTU)
 	}
@@ -177,7 +178,7 @@ func (f *explainFlags) packets() (func() (explain.Packet, error), *explain.Captu
 
 func (f *explainFlags) printer(w io.Writer) explain.Printer {
 	switch {
-	case f.output == "json":
+	case f.output == asJSON:
 		return explain.JSON(w)
 	case f.pcap == "":
 		return explain.Block(w)
@@ -189,7 +190,7 @@ func (f *explainFlags) printer(w io.Writer) explain.Printer {
 // every line.
 func (f *explainFlags) printSummary(w io.Writer, s *explain.Summary) {
 	fmt.Fprintln(w, s)
-	if f.output == "table" {
+	if f.output == asTable {
 		for _, line := range s.Sentences() {
 			fmt.Fprintln(w, " ", line)
 		}

@@ -17,10 +17,7 @@ func manCommand() *cobra.Command {
 		Example: "  xlb man /usr/local/share/man/man1",
 		Args:    takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var statuses []reference.ExitStatus
-			for _, s := range exitStatuses {
-				statuses = append(statuses, reference.ExitStatus{Status: int(s.status), Meaning: s.meaning})
-			}
+			statuses := documentedStatuses()
 			if markdown != "" {
 				if err := os.WriteFile(markdown, []byte(reference.Markdown(cmd.Root(), statuses)), 0o644); err != nil {
 					return fmt.Errorf("write the reference: %w", err)
@@ -36,4 +33,12 @@ func manCommand() *cobra.Command {
 	cmd.Flags().StringVar(&markdown, "markdown", "", "file for all of it as one document in Markdown, instead")
 	_ = cmd.Flags().MarkHidden("markdown")
 	return cmd
+}
+
+func documentedStatuses() []reference.ExitStatus {
+	var out []reference.ExitStatus
+	for _, s := range exitStatuses {
+		out = append(out, reference.ExitStatus{Status: int(s.status), Meaning: s.meaning})
+	}
+	return out
 }

@@ -26,9 +26,10 @@ import (
 func runCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use:   "run -c FILE",
-		Short: "Load the data path and run the balancer until it is told to end",
-		Args:  cobra.NoArgs,
+		Use:     "run -c FILE",
+		Short:   "Load the data path and run the balancer until it is told to end",
+		Example: "  xlb run -c /etc/xlb/xlb.yaml",
+		Args:    takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(file)
 			if err != nil {

@@ -115,7 +115,7 @@ func serviceAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add SERVICE [FIELD=VALUE...]",
 		Short: "Add a service",
-		Long:  "Adds a service at run time. " + fieldsHelp,
+		Long:  "Adds a service at run time.\n" + fieldsHelp,
 		Example: "  xlb service add web vip=192.0.2.10 port=80 forward=ipip health.http.path=/healthz \\\n" +
 			"    --backend 10.1.0.1 --backend 10.1.0.2,weight=50\n" +
 			"  xlb service add web -f web.yaml",
@@ -156,7 +156,7 @@ func serviceSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set SERVICE FIELD=VALUE...",
 		Short: "Change settings of a service",
-		Long:  "Changes settings of a service at run time; the others, and its backends, stay. " + fieldsHelp,
+		Long:  "Changes settings of a service at run time; the others, and its backends, stay.\n" + fieldsHelp,
 		Example: "  xlb service set web slow_start=30s panic=30\n" +
 			"  xlb service set web health.interval=500ms health.fall=\n" +
 			"  xlb service set web 'filter={deny: [203.0.113.0/24]}'",

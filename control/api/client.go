@@ -181,3 +181,14 @@ func (c *Client) read(ctx context.Context, path string) ([]byte, uint64, error) 
 	revision, err := revisionOf(resp)
 	return text, revision, err
 }
+
+// Process returns the number of the daemon's process, as the kernel knows it.
+func (c *Client) Process(ctx context.Context) (int, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.path)
+	if err != nil {
+		return 0, c.unanswered(err)
+	}
+	defer conn.Close()
+	p, err := identify(conn.(*net.UnixConn))
+	return p.pid, err
+}

@@ -16,8 +16,9 @@ type ExitStatus struct {
 }
 
 // each calls f with every command that people use, each before those it holds.
+// What the library adds explains itself.
 func each(cmd *cobra.Command, f func(*cobra.Command)) {
-	if cmd.HasParent() && !cmd.IsAvailableCommand() {
+	if cmd.HasParent() && (!cmd.IsAvailableCommand() || cmd.Name() == "completion" || cmd.Name() == "help") {
 		return
 	}
 	cmd.InitDefaultHelpFlag()
