@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
@@ -99,8 +100,10 @@ func printError(err error) {
 	}
 	fmt.Fprintln(os.Stderr, "xlb:", err)
 	var problem *api.Problem
-	if errors.As(err, &problem) && problem.Code == api.CodeRefused {
-		fmt.Fprintln(os.Stderr, "if that is meant, repeat with --force")
+	if errors.As(err, &problem) {
+		for _, e := range problem.Since {
+			fmt.Fprintf(os.Stderr, "revision %d: %s, by %s at %s\n", e.Revision, e.Text, e.Actor, e.Time.Local().Format(time.DateTime))
+		}
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {

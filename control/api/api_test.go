@@ -144,8 +144,12 @@ func TestSecondOfTwoWritersIsToldOfTheFirst(t *testing.T) {
 	_, err := client.Drain(t.Context(), 1, "web", "b1", time.Minute, false)
 	must(t, err)
 	_, err = client.RemoveService(t.Context(), 1, "web")
-	if !errors.Is(err, control.ErrConflict) || !strings.Contains(err.Error(), "draining") || !strings.Contains(err.Error(), "pid ") {
-		t.Errorf("error %v", err)
+	var p *api.Problem
+	if !errors.As(err, &p) || !errors.Is(err, control.ErrConflict) || p.Object != "service web" || len(p.Since) != 1 {
+		t.Fatalf("error %#v", err)
+	}
+	if e := p.Since[0]; e.Revision != 2 || e.Kind != control.EventDrain || e.Backend != "b1" || !strings.Contains(e.Actor, "pid ") {
+		t.Errorf("it tells of %+v", e)
 	}
 	if _, err := client.RemoveService(t.Context(), 2, "web"); err != nil {
 		t.Error(err)

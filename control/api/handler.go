@@ -14,6 +14,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/xlb-project/xlb/control"
 )
 
 const (
@@ -96,8 +98,43 @@ func add[I, O any](r *routes, needs right, op huma.Operation, answer func(contex
 		if in, ok := any(in).(named); ok {
 			object = in.object()
 		}
-		return nil, problemOf(object, err)
+		p := problemOf(object, err)
+		if in, ok := any(in).(interface{ revision() (uint64, error) }); ok && p.Code == CodeConflict {
+			p.Since = r.changesSince(ctx, in.revision)
+		}
+		return nil, p
 	})
+}
+
+// mostSince is how many of the changes in between a conflict tells of, the latest.
+const mostSince = 5
+
+// changesSince returns what was changed after a revision, as far as events are kept.
+func (r *routes) changesSince(ctx context.Context, revision func() (uint64, error)) []control.Event {
+	seen, err := revision()
+	if err != nil || seen == 0 {
+		return nil
+	}
+	latest, err := r.node.LastEvent(ctx)
+	if err != nil || latest == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events, err := r.node.Events(ctx, 0)
+	if err != nil {
+		return nil
+	}
+	var changes []control.Event
+	for e := range events {
+		if e.Revision > seen && e.Actor != "" {
+			changes = append(changes, e)
+		}
+		if e.Seq >= latest {
+			break
+		}
+	}
+	return changes[max(0, len(changes)-mostSince):]
 }
 
 // require refuses peers without a right before anything of their request is read.

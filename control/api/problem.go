@@ -58,6 +58,8 @@ type Problem struct {
 	Object string  `json:"object,omitempty" doc:"what it is about, such as service web or backend web/b1"`
 	Remedy string  `json:"remedy,omitempty" doc:"what to do"`
 	Errors []Fault `json:"errors,omitempty" doc:"all that is wrong with a configuration"`
+
+	Since []control.Event `json:"since,omitempty" doc:"of a conflict, the changes after the revision that was named"`
 }
 
 // Fault is one thing that is wrong with a configuration.

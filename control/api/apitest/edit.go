@@ -27,7 +27,7 @@ func (n *Node) change(seen uint64, actor string, f func(*config.Config) (control
 		return 0, n.Fail
 	}
 	if seen != 0 && seen != n.revision {
-		return 0, &fault{control.ErrConflict, fmt.Sprintf("revision %d is no longer the present one, %d is: %s", seen, n.revision, n.last)}
+		return 0, &fault{control.ErrConflict, fmt.Sprintf("the configuration has changed: you saw revision %d, now it is %d: look at it again", seen, n.revision)}
 	}
 	cfg := clone(n.cfg)
 	event, err := f(cfg)
@@ -37,7 +37,6 @@ func (n *Node) change(seen uint64, actor string, f func(*config.Config) (control
 	n.cfg = cfg
 	n.revision++
 	event.Actor, event.Revision = actor, n.revision
-	n.last = actor + ": " + event.Text
 	n.tell(event)
 	return n.revision, nil
 }
@@ -159,7 +158,7 @@ func (n *Node) out(edit control.Edit, service, backend string, kind control.Even
 			}
 		}
 		if others == 0 && !force {
-			return control.Event{}, &fault{control.ErrRefused, fmt.Sprintf("%s is the last backend of service %s that accepts: its clients would get nothing", backend, service)}
+			return control.Event{}, &fault{control.ErrRefused, fmt.Sprintf("%s/%s: no other backend of service %s accepts connections: use --force to do it all the same", service, backend, service)}
 		}
 		n.admin[service+"/"+s.Backends[i].Name] = a
 		return n.event(kind, service, s.Backends[i].Name, a.state), nil

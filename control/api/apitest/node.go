@@ -27,7 +27,6 @@ type Node struct {
 	file     *config.Config
 	cfg      *config.Config
 	revision uint64
-	last     string // who made the last change, and what
 	admin    map[string]*admin
 	events   []control.Event
 	lost     uint64
@@ -42,7 +41,7 @@ type admin struct {
 
 // New returns a node that runs a configuration.
 func New(cfg *config.Config) *Node {
-	n := &Node{file: cfg, cfg: clone(cfg), revision: 1, last: "nobody", admin: map[string]*admin{}, news: make(chan struct{})}
+	n := &Node{file: cfg, cfg: clone(cfg), revision: 1, admin: map[string]*admin{}, news: make(chan struct{})}
 	n.tell(control.Event{Kind: control.EventServing, Text: fmt.Sprintf("serving %d services", len(cfg.Services)), Revision: 1})
 	return n
 }
