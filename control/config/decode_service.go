@@ -147,7 +147,7 @@ func (d *decoder) backends(to *[]Backend) read {
 }
 
 func (d *decoder) backend(n *yaml.Node, path string) Backend {
-	b := Backend{Weight: DefaultWeight, At: d.place(n)}
+	b := Backend{Weight: d.weight, At: d.place(n)}
 	d.mapping(n, path, wantBackend,
 		field{name: "address", missing: "write one such as address: 10.1.0.1", read: d.address(&b.Address)},
 		field{name: "weight", read: d.number(&b.Weight, wantWeight)},

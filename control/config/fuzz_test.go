@@ -135,7 +135,7 @@ func FuzzObjects(f *testing.F) {
 		if b, err := ParseBackend("f", data); err == nil {
 			file.Services[0].Accepts(b)
 		}
-		ParseBackends("f", data)
+		ParseBackends("f", data, 1)
 		var o Overlay
 		if json.Unmarshal(data, &o) != nil {
 			return

@@ -61,7 +61,7 @@ func parseIn(name string, data []byte, dir string) (*Config, error) {
 		return nil, err
 	}
 	p.parts[0].doc = doc
-	d := &decoder{problems: p, lists: lists{dir: dir}}
+	d := &decoder{problems: p, lists: lists{dir: dir}, weight: DefaultWeight}
 	c := d.config(doc)
 	if !p.unread[""] {
 		validate(c, p)

@@ -22,6 +22,7 @@ type decoder struct {
 	file   string // that is being read, if it is an included one
 	values int
 	lists  lists
+	weight int     // of backends without one
 	schema *Schema // describing: of the value that is read next
 }
 

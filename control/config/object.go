@@ -35,11 +35,12 @@ func ParseBackend(name string, data []byte) (Backend, error) {
 }
 
 // ParseBackends returns the backends that data holds as a list, in the shape of a
-// service's backends, or Errors. What concerns their service, Service.Accepts
-// finds out.
-func ParseBackends(name string, data []byte) ([]Backend, error) {
+// service's backends, or Errors. Those without a weight get the given one. What
+// concerns their service, Service.Accepts finds out.
+func ParseBackends(name string, data []byte, weight int) ([]Backend, error) {
 	var list []Backend
 	err := parseObject(name, data, "write a list of backends, or []", func(d *decoder, doc *yaml.Node) {
+		d.weight = weight
 		d.backends(&list)(doc, "")
 		if !d.unread[""] {
 			newValidator(&Config{}, d.problems).distinct("", list, &Service{})
@@ -73,7 +74,7 @@ func parseObject(name string, data []byte, empty string, read func(*decoder, *ya
 	doc := readText(p, data, empty)
 	if doc != nil && len(p.list) == 0 {
 		p.parts[0].doc = doc
-		read(&decoder{problems: p}, doc)
+		read(&decoder{problems: p, weight: DefaultWeight}, doc)
 	}
 	return p.err()
 }

@@ -24,10 +24,10 @@ func TestObjectsAreReadFromYAMLAndJSON(t *testing.T) {
 	if b, err := ParseBackend("body", []byte(`{"address": "10.1.0.1"}`)); err != nil || b.Name != "10.1.0.1" || b.Weight != 100 {
 		t.Errorf("%v, %v", b, err)
 	}
-	if list, err := ParseBackends("file", []byte("- address: 10.1.0.1\n- {address: 2001:db8::1, weight: 5}\n")); err != nil || len(list) != 2 {
+	if list, err := ParseBackends("file", []byte("- address: 10.1.0.1\n- {address: 2001:db8::1, weight: 5}\n"), 7); err != nil || len(list) != 2 || list[0].Weight != 7 || list[1].Weight != 5 {
 		t.Errorf("%v, %v", list, err)
 	}
-	if list, err := ParseBackends("file", []byte("[]")); err != nil || len(list) != 0 {
+	if list, err := ParseBackends("file", []byte("[]"), 1); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
 }
@@ -36,7 +36,7 @@ func TestBadObjectsAreRefusedWithTheirPlace(t *testing.T) {
 	c := parse(t, service())
 	of := func(text string) error { _, err := c.ParseService("body", []byte(text)); return err }
 	one := func(text string) error { _, err := ParseBackend("body", []byte(text)); return err }
-	list := func(text string) error { _, err := ParseBackends("b.yaml", []byte(text)); return err }
+	list := func(text string) error { _, err := ParseBackends("b.yaml", []byte(text), 1); return err }
 	const web = "name: a\nvip: 192.0.2.1\nport: 80\nforward: l2\n"
 	for name, tc := range map[string]struct {
 		err  error

@@ -1,7 +1,5 @@
 package config
 
-import "strings"
-
 // want describes a kind of value: "eighty" is not {a port}: {write 1 to 65535}.
 type want struct {
 	what, remedy string
@@ -68,73 +66,33 @@ var (
 	wantLimits     = want{"a mapping", "write limits: {services: 1024, backends: 16384, slots: 8388608}"}
 	wantLimit      = want{"a number of entries", "write a whole number such as 1024, without quotes"}
 
-	wantServices     = want{"a list of services", `begin each service with "- name: ..."`}
-	wantService      = want{"a mapping of the fields of a service", `begin it with "- name: ..."`}
-	wantName         = want{"a name", "write one such as web-1"}
-	wantVIP          = want{"an address or a prefix", "write one such as 192.0.2.10 or 192.0.2.0/24, without port"}
-	wantPort         = want{"a port", "write 1 to 65535, without quotes"}
-	wantPorts        = want{"a port", "write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any"}
-	wantProtocol     = word("a protocol", "write tcp, udp or [tcp, udp]", TCP, UDP)
-	wantForward      = word("a forwarding mode", "write l2, ipip, gre or gue", L2, IPIP, GRE, GUE)
-	wantOwnGUE       = want{"a mapping", "write gue: {port: 6080}, or remove it for the node's port"}
-	wantSlots        = whole("a number of slots", "write a prime number such as 65537, without quotes", 2, MaxTable)
-	wantAffinity     = word("an affinity", "write flow, source or {source_prefix: 24}", "flow", "source")
-	wantBits         = whole("the length of a prefix", "write a whole number such as 24, without quotes", 0, 128)
-	wantFilter       = want{"a mapping", "write filter: {allow: [198.51.100.0/24]} or {deny: [198.51.100.0/24]}"}
-	wantFallback     = word("a treatment of other sources", "write allow or deny", "allow", "deny")
-	wantRates        = want{"a mapping", "write limits: {packets: {rate: 100000}}"}
-	wantRate         = want{"a mapping", "write one such as {rate: 100, burst: 10}"}
-	wantPerSecond    = whole("a number per second", "write 1 to 1000000000, without quotes", 1, MaxRate)
-	wantBurst        = whole("a number at once", "write 1 to 1000000000, without quotes", 1, MaxRate)
-	wantMSS          = whole("a segment size", "write 88 to 65535, without quotes", MinMSS, 1<<16-1)
-	wantQUIC         = want{"a mapping", "write quic: {server_id_length: 4}"}
-	wantIDLength     = whole("a length of server IDs", "write 1 to 8, without quotes", 1, MaxServerID)
-	wantRotation     = whole("a config rotation", "write 0 to 6 without quotes, or a list of them", 0, Rotations-1)
-	wantHealth       = want{"a mapping", "write health: {http: {path: /healthz}} or {tcp: {}}"}
-	wantTarget       = word("a target", "write vip or address", TargetVIP, TargetAddress)
-	wantHTTPS        = want{"a mapping", "write https: {path: /healthz, host: www.example.org}"}
-	wantTLS          = want{"a mapping", "write tls: {sni: www.example.org} or tls: {verify: false}"}
-	wantGRPC         = want{"a mapping", "write grpc: {} or grpc: {service: name}"}
-	wantGRPCService  = want{"the name of a service", "write one such as helloworld.Greeter, or remove it for the whole server"}
-	wantGRPCTLS      = want{"a mapping", "write tls: {sni: www.example.org}, or remove it for plain HTTP/2"}
-	wantDNS          = want{"a mapping", "write dns: {name: www.example.org}"}
-	wantUDP          = want{"a mapping", "write udp: {send: ping, expect: pong}"}
-	wantICMPCheck    = want{"a mapping", "write icmp: {}"}
-	wantExec         = want{"a mapping", "write exec: {command: [/usr/lib/xlb/check]}"}
-	wantCommand      = want{"a command", "write a list of an absolute path and arguments, such as [/usr/lib/xlb/check, --fast]"}
-	wantText         = want{"a text", "write it in quotes"}
-	wantHex          = want{"bytes in hexadecimal", `write them in quotes, such as "0a0b0c0d"`}
-	wantPattern      = want{"a regular expression", "write one that re2 knows, in single quotes"}
-	wantHeaders      = want{"a mapping of header fields", "write one such as {X-Health: ready}"}
-	wantHeader       = want{"the value of a header field", "write a text of printable ASCII in quotes"}
-	wantDNSName      = want{"a DNS name", "write one such as www.example.org"}
-	wantDNSType      = word("a type of DNS records", "write "+strings.Join(dnsTypes, ", "), dnsTypes...)
-	wantRCode        = word("a DNS response code", "write "+strings.Join(dnsRCodes, ", "), dnsRCodes...)
-	wantTransport    = word("a transport", "write udp or tcp", UDP, TCP) // the second one is true for either
-	wantPassive      = want{"a mapping", "write passive: {} or passive: {eject: true}"}
-	wantPercent      = whole("a percentage", "write 1 to 100, without quotes and %", 1, 100)
-	wantMinimum      = whole("a number of connections", "write a whole number such as 20, without quotes", 1, MaxConnections)
-	wantTracking     = word("a way of tracking", "write change, always or never", TrackChange, TrackAlways, TrackNever)
-	wantPanic        = whole("a percentage", "write 0 to 100, without quotes and %", 0, 100)
-	wantDiscover     = want{"a mapping", "write discover: {dns: {name: web.example.org}}, {file: backends.yaml} or {replicas: {address: \"10.1.0.{n}\", count: 3}}"}
-	wantDiscoverDNS  = want{"a mapping", "write dns: {name: web.example.org}"}
-	wantRecord       = word("a type of DNS records", "write A, AAAA or SRV", "A", "AAAA", "SRV")
-	wantServer       = want{"the address of a DNS server", "write one such as 10.0.0.53 or \"10.0.0.53:53\""}
-	wantBackendFile  = want{"the path of a file", "write one such as backends.yaml, which holds a list as backends is written"}
-	wantReplicas     = want{"a mapping", "write replicas: {address: \"10.1.0.{n}\", count: 3}"}
-	wantTemplate     = want{"a text with {n} for the number", "write one such as \"10.1.0.{n}\", in quotes"}
-	wantFirst        = whole("a number", "write a whole number such as 1, without quotes", 0, MaxBackends)
-	wantReplicaCount = whole("a number of backends", "write a whole number such as 3, without quotes", 1, MaxBackends)
-	wantCAFile       = want{"the path of a file", "write one such as ca.pem, which holds certificates"}
-	wantHTTP         = want{"a mapping", "write http: {path: /healthz}"}
-	wantTCP          = want{"a mapping", "write tcp: {} or tcp: {port: 80}"}
-	wantPath         = want{"a path", "write one such as /healthz"}
-	wantHost         = want{"a host name", "write one such as example.org"}
-	wantStatus       = whole("an HTTP status", "write one such as 200, or a list of them", 100, 599)
-	wantDuration     = want{"a duration", "write a number with its unit such as 2s or 500ms"}
-	wantCount        = whole("a number of checks", "write 1 to 100, without quotes", 1, MaxThreshold)
-	wantBackends     = want{"a list of backends", "write backends: [{address: 10.1.0.1}]"}
-	wantBackend      = want{"a mapping of the fields of a backend", "write {address: 10.1.0.1}"}
-	wantWeight       = whole("a weight", "write 1 to 1000, without quotes", 1, MaxWeight)
-	wantServerID     = want{"a server ID", `write 1 to 8 bytes in hexadecimal and in quotes, such as "0a0b0c0d"`}
+	wantServices  = want{"a list of services", `begin each service with "- name: ..."`}
+	wantService   = want{"a mapping of the fields of a service", `begin it with "- name: ..."`}
+	wantName      = want{"a name", "write one such as web-1"}
+	wantVIP       = want{"an address or a prefix", "write one such as 192.0.2.10 or 192.0.2.0/24, without port"}
+	wantPort      = want{"a port", "write 1 to 65535, without quotes"}
+	wantPorts     = want{"a port", "write 1 to 65535 without quotes, a range such as 8000-8999, a list such as [80, 443], or any"}
+	wantProtocol  = word("a protocol", "write tcp, udp or [tcp, udp]", TCP, UDP)
+	wantForward   = word("a forwarding mode", "write l2, ipip, gre or gue", L2, IPIP, GRE, GUE)
+	wantOwnGUE    = want{"a mapping", "write gue: {port: 6080}, or remove it for the node's port"}
+	wantSlots     = whole("a number of slots", "write a prime number such as 65537, without quotes", 2, MaxTable)
+	wantAffinity  = word("an affinity", "write flow, source or {source_prefix: 24}", "flow", "source")
+	wantBits      = whole("the length of a prefix", "write a whole number such as 24, without quotes", 0, 128)
+	wantFilter    = want{"a mapping", "write filter: {allow: [198.51.100.0/24]} or {deny: [198.51.100.0/24]}"}
+	wantFallback  = word("a treatment of other sources", "write allow or deny", "allow", "deny")
+	wantRates     = want{"a mapping", "write limits: {packets: {rate: 100000}}"}
+	wantRate      = want{"a mapping", "write one such as {rate: 100, burst: 10}"}
+	wantPerSecond = whole("a number per second", "write 1 to 1000000000, without quotes", 1, MaxRate)
+	wantBurst     = whole("a number at once", "write 1 to 1000000000, without quotes", 1, MaxRate)
+	wantMSS       = whole("a segment size", "write 88 to 65535, without quotes", MinMSS, 1<<16-1)
+	wantQUIC      = want{"a mapping", "write quic: {server_id_length: 4}"}
+	wantIDLength  = whole("a length of server IDs", "write 1 to 8, without quotes", 1, MaxServerID)
+	wantRotation  = whole("a config rotation", "write 0 to 6 without quotes, or a list of them", 0, Rotations-1)
+	wantTracking  = word("a way of tracking", "write change, always or never", TrackChange, TrackAlways, TrackNever)
+	wantPanic     = whole("a percentage", "write 0 to 100, without quotes and %", 0, 100)
+	wantDuration  = want{"a duration", "write a number with its unit such as 2s or 500ms"}
+	wantBackends  = want{"a list of backends", "write backends: [{address: 10.1.0.1}]"}
+	wantBackend   = want{"a mapping of the fields of a backend", "write {address: 10.1.0.1}"}
+	wantWeight    = whole("a weight", "write 1 to 1000, without quotes", 1, MaxWeight)
+	wantServerID  = want{"a server ID", `write 1 to 8 bytes in hexadecimal and in quotes, such as "0a0b0c0d"`}
 )

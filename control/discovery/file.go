@@ -112,7 +112,7 @@ func (f *fileSource) read(k *keeper) {
 	}
 	if f.data == nil || !bytes.Equal(data, f.data) {
 		f.data = data
-		f.backends, f.err = config.ParseBackends(f.path, data)
+		f.backends, f.err = config.ParseBackends(f.path, data, f.service.Discover.Weight)
 	}
 	if f.err != nil {
 		k.failed(f.err)

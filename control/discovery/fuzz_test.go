@@ -61,7 +61,7 @@ func FuzzFile(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if backends, err := config.ParseBackends("backends.yaml", data); err == nil {
+		if backends, err := config.ParseBackends("backends.yaml", data, 1); err == nil {
 			checkFit(t, palette(), backends)
 		}
 	})
