@@ -32,6 +32,7 @@ const (
 	ReasonTooBigAnswered   Reason = 25
 	ReasonNoHeadroom       Reason = 26
 	ReasonNoEgress         Reason = 27
+	ReasonNoDaemon         Reason = 28
 )
 
 var reasons = [...]reasonInfo{
@@ -63,4 +64,5 @@ var reasons = [...]reasonInfo{
 	{"too_big_answered", "tx", "often", "longer than the egress MTU once encapsulated; the sender is told its path MTU"},
 	{"no_headroom", "drop", "never", "the driver leaves no room in front of the frame for the outer header"},
 	{"no_egress", "drop", "never", "the egress interface is gone from the redirect table"},
+	{"no_daemon", "pass", "never", "for a VIP, but no daemon has run for longer than dead_daemon says: handed to the kernel, or dropped by drop-after"},
 }

@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lib/backend.h"
+#include "lib/daemon.h"
 #include "lib/filter.h"
 #include "lib/fragment.h"
 #include "lib/icmp.h"
@@ -36,6 +37,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  */
 static __always_inline enum verdict forward(struct pkt *p)
 {
+	STAGE(check_daemon(p));
 	STAGE(parse_lengths(p));
 	STAGE(check_source(p));
 	STAGE(check_source_vip(p));

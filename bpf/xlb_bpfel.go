@@ -151,6 +151,7 @@ type XlbSharedState struct {
 	Clock         uint64
 	TooBigArrival uint64
 	Tick          uint64
+	Heartbeat     uint64
 	Lengths       [2]struct {
 		_  structs.HostLayout
 		V4 [8]uint8
@@ -225,6 +226,8 @@ const (
 	XlbVarHashKeys       = "hash_keys"
 	XlbVarPassOrphans    = "pass_orphans"
 	XlbVarSignalRows     = "signal_rows"
+	XlbVarSilenceLimit   = "silence_limit"
+	XlbVarSilencePolicy  = "silence_policy"
 	XlbVarSourceMask     = "source_mask"
 	XlbVarState          = "state"
 	XlbVarTooBigRate     = "too_big_rate"
@@ -329,6 +332,8 @@ type XlbVariableSpecs struct {
 	HashKeys       *ebpf.VariableSpec `ebpf:"hash_keys"`
 	PassOrphans    *ebpf.VariableSpec `ebpf:"pass_orphans"`
 	SignalRows     *ebpf.VariableSpec `ebpf:"signal_rows"`
+	SilenceLimit   *ebpf.VariableSpec `ebpf:"silence_limit"`
+	SilencePolicy  *ebpf.VariableSpec `ebpf:"silence_policy"`
 	SourceMask     *ebpf.VariableSpec `ebpf:"source_mask"`
 	State          *ebpf.VariableSpec `ebpf:"state"`
 	TooBigRate     *ebpf.VariableSpec `ebpf:"too_big_rate"`
@@ -428,6 +433,8 @@ type XlbVariables struct {
 	HashKeys       *ebpf.Variable `ebpf:"hash_keys"`
 	PassOrphans    *ebpf.Variable `ebpf:"pass_orphans"`
 	SignalRows     *ebpf.Variable `ebpf:"signal_rows"`
+	SilenceLimit   *ebpf.Variable `ebpf:"silence_limit"`
+	SilencePolicy  *ebpf.Variable `ebpf:"silence_policy"`
 	SourceMask     *ebpf.Variable `ebpf:"source_mask"`
 	State          *ebpf.Variable `ebpf:"state"`
 	TooBigRate     *ebpf.Variable `ebpf:"too_big_rate"`

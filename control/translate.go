@@ -22,9 +22,15 @@ func PlaneSettings(cfg *config.Config) maps.Settings {
 		Echo:           map[config.Echo]maps.EchoPolicy{config.EchoReply: maps.EchoReply, config.EchoPass: maps.EchoPass, config.EchoDrop: maps.EchoDrop}[cfg.ICMP.Echo],
 		VerifyChecksum: cfg.VerifyChecksum,
 		PassOrphans:    cfg.PassOrphans,
+		Silence:        silence(cfg.DeadDaemon),
 		TooBig:         rate(&config.Rate{PerSecond: cfg.ICMP.TooBigRate, Burst: max(cfg.ICMP.TooBigRate/10, 1)}),
 		FlowIdle:       cfg.Flows.Idle,
 	}
+}
+
+func silence(d config.DeadDaemon) maps.Silence {
+	policy := map[config.DeadAction]maps.SilencePolicy{config.Keep: maps.SilenceKeep, config.PassAfter: maps.SilencePass, config.DropAfter: maps.SilenceDrop}
+	return maps.Silence{Policy: policy[d.Action], After: d.After}
 }
 
 // PlaneFeatures returns the parts of the data path that a configuration uses.
@@ -39,6 +45,7 @@ func PlaneFeatures(cfg *config.Config) maps.Features {
 		set(&f.Rates, s.NewConnections != nil || s.Packets != nil)
 		set(&f.QUIC, s.QUIC != [config.Rotations]uint8{})
 		set(&f.MSS, s.MSS != 0)
+		set(&f.Signals, s.Health != nil && s.Health.Passive != nil)
 		set(&f.L2, s.Forward == config.L2)
 		set(&f.Tracking, s.Tracking != config.TrackNever)
 		set(&f.Ranges, len(s.Ports) > manyPorts)
@@ -92,6 +99,7 @@ func (s *service) settings() maps.Service {
 		NewConnections: rate(s.cfg.NewConnections), Packets: rate(s.cfg.Packets),
 		MSS: uint16(s.cfg.MSS), QUIC: s.cfg.QUIC,
 		TrackAlways: s.cfg.Tracking == config.TrackAlways,
+		Signals:     s.cfg.Health != nil && s.cfg.Health.Passive != nil,
 	}
 	if f := s.cfg.Filter; f != nil {
 		out.Filter = maps.AllowOthers

@@ -101,6 +101,10 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 	if err != nil {
 		return fmt.Errorf("count CPUs: %w", err)
 	}
+	silence, err := settings.Silence.limit(settings.FixedTime)
+	if err != nil {
+		return err
+	}
 	l := settings.Limits
 	used := func(used bool, rows int) int {
 		if used {
@@ -144,6 +148,8 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		spec.Variables[bpf.XlbVarVerifyChecksum].Set(settings.VerifyChecksum),
 		spec.Variables[bpf.XlbVarPassOrphans].Set(settings.PassOrphans),
 		spec.Variables[bpf.XlbVarTooBigRate].Set(settings.TooBig.row()),
+		spec.Variables[bpf.XlbVarSilencePolicy].Set(uint8(settings.Silence.Policy)),
+		spec.Variables[bpf.XlbVarSilenceLimit].Set(silence),
 		spec.Variables[bpf.XlbVarFixedTime].Set(settings.FixedTime),
 		spec.Variables[bpf.XlbVarFlowIdle].Set(settings.flowIdle()),
 	)

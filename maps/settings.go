@@ -2,7 +2,10 @@ package maps
 
 import (
 	"cmp"
+	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // PlaneOptions say what must be loaded, and where.
@@ -20,6 +23,7 @@ type Settings struct {
 	Echo           EchoPolicy
 	VerifyChecksum bool // drop IPv4 packets with a wrong header checksum
 	PassOrphans    bool // hand fragments without a record to the kernel instead of dropping them
+	Silence        Silence
 	TooBig         Rate // answers to packets that are too big, of the whole node; zero Interval: unlimited
 	FixedTime      bool // the clock is the one that SetTime sets, for tests and offline runs
 
@@ -34,6 +38,35 @@ const (
 
 // flowIdle is FlowIdle in ticks.
 func (s Settings) flowIdle() uint32 { return uint32(cmp.Or(s.FlowIdle, DefaultFlowIdle) / time.Second) }
+
+// Silence says what becomes of packets to VIPs when SetTick has not been called with
+// another number for longer than After. The zero Silence goes on as the tables say.
+type Silence struct {
+	Policy SilencePolicy
+	After  time.Duration
+}
+
+// SilencePolicy says what the data path does when no daemon runs any more.
+type SilencePolicy uint8
+
+// Policies for silence, enum silence_policy of bpf/lib/config.h.
+const (
+	SilenceKeep SilencePolicy = iota
+	SilencePass               // to the kernel
+	SilenceDrop
+)
+
+// limit is the time in units of the data path's clock of silence.
+func (s Silence) limit(fixedTime bool) (uint64, error) {
+	if fixedTime {
+		return uint64(s.After), nil
+	}
+	var tick unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &tick); err != nil {
+		return 0, fmt.Errorf("ask how long a jiffy is: %w", err)
+	}
+	return uint64((s.After + time.Duration(tick.Nano()) - 1) / time.Duration(tick.Nano())), nil
+}
 
 // EchoPolicy says what happens to ICMP echo requests to a VIP.
 type EchoPolicy uint8

@@ -104,8 +104,8 @@ func (t *Tables) Close() error {
 // SetTime sets the clock of a program whose time is fixed, in ns.
 func (t *Tables) SetTime(now uint64) { atomic.StoreUint64(&t.state.rows[0].Clock, now) }
 
-// Forget drops what packets left behind: flows, handshakes, fragments and sources seen, and what rate
-// limits have counted.
+// Forget drops what packets left behind: flows, handshakes, fragments and sources seen, what rate
+// limits have counted, and when a daemon was there.
 func (t *Tables) Forget() {
 	clear(t.flows.rows)
 	clear(t.handshakes.rows)
@@ -115,6 +115,7 @@ func (t *Tables) Forget() {
 		atomic.StoreUint64(&t.rates.rows[i].Arrival, 0)
 	}
 	atomic.StoreUint64(&t.state.rows[0].TooBigArrival, 0)
+	atomic.StoreUint64(&t.state.rows[0].Heartbeat, 0)
 }
 
 // SetListeners replaces the set of addresses and ports that are xlb's. Packets

@@ -30,6 +30,16 @@ enum echo_policy {
 	ECHO_DROP = 2,
 };
 const volatile __u8 echo_policy;
+
+/* What becomes of packets to VIPs when no daemon has ticked for longer than the limit. */
+enum silence_policy {
+	SILENCE_KEEP = 0, /* what the tables say */
+	SILENCE_PASS = 1,
+	SILENCE_DROP = 2,
+};
+const volatile __u8 silence_policy;
+const volatile __u64 silence_limit; /* jiffies; ns where time is fixed */
+
 const volatile bool verify_checksum;
 const volatile bool pass_orphans;
 const volatile struct rate too_big_rate; /* of answers; interval 0: unlimited */

@@ -37,7 +37,8 @@
 	R(TOO_BIG,           DROP,  "rarely", "longer than the egress MTU once encapsulated; the sender is not told")  \
 	R(TOO_BIG_ANSWERED,  TX,    "often",  "longer than the egress MTU once encapsulated; the sender is told its path MTU")  \
 	R(NO_HEADROOM,       DROP,  "never",  "the driver leaves no room in front of the frame for the outer header") \
-	R(NO_EGRESS,         DROP,  "never",  "the egress interface is gone from the redirect table")
+	R(NO_EGRESS,         DROP,  "never",  "the egress interface is gone from the redirect table")         \
+	R(NO_DAEMON,         PASS,  "never",  "for a VIP, but no daemon has run for longer than dead_daemon says: handed to the kernel, or dropped by drop-after")
 /* clang-format on */
 
 enum reason {

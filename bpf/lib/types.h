@@ -75,6 +75,7 @@ struct shared_state {
 	__u64 clock;           /* ns */
 	__u64 too_big_arrival; /* of answers, written by the data path */
 	__u64 tick;            /* the clock of flow records, in seconds, from Go */
+	__u64 heartbeat;       /* the tick that the data path saw last, and when: see daemon.h */
 	struct prefix_lengths lengths[2];
 	__u64 marks[1 << (VIP_MARK_BITS - 6)]; /* a bit for each VIP that is a whole address: see is_marked() */
 };

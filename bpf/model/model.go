@@ -22,6 +22,7 @@ type Model struct {
 
 	flows     flowTable
 	watcher   watcher
+	heartbeat heartbeat
 	records   map[recordKey]record
 	sourceTAT map[sourceKey]int64
 	tooBigTAT int64
@@ -65,7 +66,7 @@ func New(s State) (*Model, error) {
 // a monotonic clock in nanoseconds. It does not modify the frame.
 func (m *Model) Process(frame []byte, ifindex int, now int64) Result {
 	p := &packet{frame: frame, ifindex: ifindex, now: now}
-	_ = p.readLink() || p.readIP() || m.findVIP(p) ||
+	_ = p.readLink() || p.readIP() || m.findVIP(p) || m.checkDaemon(p) ||
 		p.readLength() || m.checkSanity(p) || p.readExtensions() || m.checkNode(p) ||
 		m.followFragment(p) || m.answerICMP(p) || m.findService(p) ||
 		m.filter(p) || m.limit(p) || m.choose(p) || m.rewrite(p)

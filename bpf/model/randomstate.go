@@ -72,6 +72,12 @@ func randomSettings(r *rand.Rand) maps.Settings {
 		FixedTime:      true,
 		FlowIdle:       []time.Duration{0, time.Minute, 10 * time.Minute}[r.IntN(3)],
 	}
+	if r.IntN(2) == 0 {
+		s.Silence = maps.Silence{
+			Policy: pick(r, []maps.SilencePolicy{maps.SilencePass, maps.SilenceDrop}),
+			After:  pick(r, []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second}),
+		}
+	}
 	for i := range s.Key {
 		s.Key[i] = byte(r.Uint32())
 	}

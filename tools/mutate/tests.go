@@ -56,6 +56,7 @@ var stageTests = map[string]string{
 	"sanity":     "Sources|Lengths|Checksum",
 	"service":    "Listener|Range",
 	"signals":    "Handshake|SYNs",
+	"silence":    "Silence",
 	"size":       "TooBig|Told|MTU",
 	"slot":       "Slot|Affinity",
 	"tracking":   "Flow",

@@ -49,6 +49,7 @@ const growth = 256
 func New(cfg *config.Config, opts Options) (*Node, error) {
 	settings := control.PlaneSettings(cfg)
 	settings.FixedTime = true
+	settings.Silence = maps.Silence{} // there is no daemon, nor meant to be one
 	plane, err := loader.Load(maps.PlaneOptions{Settings: settings, Features: control.PlaneFeatures(cfg)})
 	if err != nil {
 		return nil, err

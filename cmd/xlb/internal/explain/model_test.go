@@ -62,7 +62,7 @@ func TestRandomCaptureIsExplainedAsTheModelSays(t *testing.T) {
 }
 
 // absent are the reasons that the configuration and being offline rule out.
-var absent = []string{"none", "echo_dropped", "no_backend", "no_next_hop", "no_headroom", "no_egress"}
+var absent = []string{"none", "echo_dropped", "no_backend", "no_next_hop", "no_headroom", "no_egress", "no_daemon"}
 
 // writeRandom makes a capture of packets that the state's services might get.
 func writeRandom(t *testing.T, file string, s *model.State, packets int) {
