@@ -118,6 +118,12 @@ func TestEmptyFileEmptiesAServiceThatAllowsIt(t *testing.T) {
 	o.emits("kept")
 }
 
+func TestBackendsOfAFileHaveTheWeightOfTheDiscoveryUnlessTheyGiveOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "backends.yaml")
+	write(t, path, two)
+	watchFile(t, path, func(f *fileSource) { f.service.Discover.Weight = 7 }).emits("10.0.0.1*7 web-2=10.0.0.2*50")
+}
+
 // As Kubernetes does with ConfigMaps: the file is a link through a link to a directory, which is replaced.
 func TestFileBehindLinksIsFollowed(t *testing.T) {
 	dir := t.TempDir()
