@@ -59,7 +59,7 @@ static __always_inline __u32 slot_owner(const struct pkt *p)
 	owners = *(volatile __u64 *)slot;
 	if (!use_tracking || !in_transition(p, &owners))
 		return owners;
-	return track_flow(flow_name(p), owners, seen(p));
+	return follow_flow(flow_name(p), owners, seen(p));
 }
 
 static __always_inline bool asks_quic(const struct pkt *p)

@@ -123,3 +123,37 @@ __noinline __u32 track_flow(__u64 hash, __u64 slot, __u32 seen)
 		*(volatile __u64 *)&bucket->flows[place] = flow_record(hash, FLOW_NEW, owner);
 	return owner;
 }
+
+/*
+ * The record with a flow's tag, 0 if its bucket has none. Without branches, which
+ * nobody could foretell: what follows need not wait for the bucket to arrive.
+ */
+static __always_inline __u64 find_flow(const struct flow_bucket *bucket, __u64 hash)
+{
+	__u64 found = 0;
+
+	for (int i = BUCKET_FLOWS - 1; i >= 0; i--) {
+		__u64 record = *(const volatile __u64 *)&bucket->flows[i];
+		__u64 same = (__s64)(((record ^ hash) >> FLOW_TAG_SHIFT) - 1) >> 63;
+
+		asm volatile("" : "+r"(same)); /* else the compiler makes a branch of it */
+		found ^= (found ^ record) & same;
+	}
+	return found;
+}
+
+/* What track_flow() says, and without the call where it would leave the record as it is. */
+static __always_inline __u32 follow_flow(__u64 hash, __u64 slot, __u32 seen)
+{
+	__u32 row = hash & flow_mask, owner;
+	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &row);
+	__u64 record;
+
+	if (bucket && !(seen & (FLOW_BEGINS | FLOW_ENDS))) {
+		record = find_flow(bucket, hash);
+		owner = record & FLOW_BACKEND_MASK;
+		if (record == flow_record(hash, FLOW_KNOWN, owner) && backend_has(owner, BACKEND_UP))
+			return owner;
+	}
+	return track_flow(hash, slot, seen);
+}
