@@ -13,9 +13,7 @@ import (
 // replug takes an interface away, with all that is on it, and makes one of the same name.
 func (s *site) replug(name string) {
 	s.Helper()
-	l, err := netlink.LinkByName(name)
-	s.must(err)
-	s.must(netlink.LinkDel(l))
+	s.must(netlink.LinkDel(s.link(name)))
 	s.must(s.connect(name, testenv.DefaultMTU))
 }
 
@@ -28,17 +26,20 @@ func (s *site) pointAway(t *xlb.Tables, i Interface) {
 }
 
 func TestLinkOfAnInterfaceThatIsGoneIsMadeAnew(t *testing.T) {
-	for _, when := range []string{"while no daemon runs", "at run time"} {
+	for _, when := range []string{"while no daemon runs", "at a change", "at run time"} {
 		t.Run(when, func(t *testing.T) {
 			inSite(t, func(s *site) {
 				d := s.run(options("eth0", "eth1"))
 				program := attachedTo(t, "eth1")
-				if when == "at run time" {
+				switch when {
+				case "at a change":
 					s.replug("eth0")
 					staged, err := d.Prepare(options("eth0", "eth1"))
 					s.must(err)
 					s.must(staged.Publish())
-				} else {
+				case "at run time":
+					s.mend(d)
+				default:
 					s.must(d.Close())
 					s.replug("eth0")
 					var a Adoption
@@ -56,6 +57,29 @@ func TestLinkOfAnInterfaceThatIsGoneIsMadeAnew(t *testing.T) {
 			})
 		})
 	}
+}
+
+// mend loses interfaces, and has the program put on them again as they come back.
+func (s *site) mend(d *Dataplane) {
+	s.Helper()
+	expect := func(n int) {
+		s.Helper()
+		got, err := d.Mend()
+		s.must(err)
+		if len(got) != n {
+			s.Errorf("mended: %v, want %d interfaces", got, n)
+		}
+	}
+	expect(0)
+	for _, name := range []string{"eth0", "eth1"} {
+		s.must(netlink.LinkDel(s.link(name)))
+	}
+	expect(0)
+	s.must(s.connect("eth0", testenv.DefaultMTU))
+	expect(1)
+	s.must(s.connect("eth1", testenv.DefaultMTU))
+	expect(2)
+	expect(0)
 }
 
 // The links of a namespace that died are pinned as before, and hold nothing.
@@ -137,9 +161,7 @@ func TestModeChangesAndComesBackIfItCannot(t *testing.T) {
 		s.must(err)
 		s.must(staged.Publish())
 		mode := func() Mode {
-			l, err := netlink.LinkByName("eth0")
-			s.must(err)
-			return attachedMode(l.Attrs().Xdp)
+			return attachedMode(s.link("eth0").Attrs().Xdp)
 		}
 		if mode() != Generic {
 			t.Error("eth0 is not in generic mode")

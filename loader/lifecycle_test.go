@@ -14,7 +14,6 @@ import (
 
 	"github.com/xlb-project/xlb/bpf"
 	xlb "github.com/xlb-project/xlb/maps"
-	"github.com/xlb-project/xlb/testenv"
 )
 
 // mapIDs are the maps that a data path uses, by name.
@@ -73,7 +72,7 @@ func TestAdoptedTablesHaveTheirRoomAndRules(t *testing.T) {
 		defer func() { s.must(d.Close()) }()
 		s.must(d.Publish())
 		s.must(d.Tables.SetRules(0, nil)) // which it must know to remove
-		s.must(testenv.Inject(s.there, "eth0", datagram(2)))
+		s.pass(d, 2)
 		if got := d.Tables.ReasonCounter(bpf.ReasonDenied).Packets; got != 1 {
 			t.Errorf("%d packets denied, want the one that no rule allows any more", got)
 		}

@@ -22,6 +22,7 @@ type Dataplane struct {
 	gen  *generation   // what runs; before the first Publish of all, nil
 	held []*attachment // what it runs on
 	on   []Interface
+	opts maps.PlaneOptions // of what runs
 
 	first  *Staged // what Open prepared, until it is published
 	probes *Probes // at work over the tables, or nil

@@ -229,7 +229,7 @@ func (s *Staged) retire() error {
 		_ = d.inst.removeGeneration(old.number)
 		_ = old.close()
 	}
-	d.Tables, d.gen, d.held, d.on = s.Tables, s.next, held, on
+	d.Tables, d.gen, d.held, d.on, d.opts = s.Tables, s.next, held, on, s.opts
 	if d.first == s {
 		d.first = nil
 	}

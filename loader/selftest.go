@@ -27,6 +27,9 @@ var verdicts = map[string][]uint32{
 // the very tables that live ones will, and its counters, which are cleared after.
 func (s *Staged) selfTest() error {
 	defer s.Tables.ForgetCounted()
+	if s.opts.Settings.Silence.Policy != maps.SilenceKeep {
+		s.Tables.SetTick(s.Tables.Tick() + 1) // a daemon is here again, which packets would notice by and by
+	}
 	for _, trial := range s.Tables.Trials(s.opts.Settings, s.opts.Features) {
 		if err := s.try(trial); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrSelfTest, trial.Name, err)

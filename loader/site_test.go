@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 
 	"github.com/xlb-project/xlb/maps"
@@ -131,9 +132,14 @@ func (s *site) listen(t *maps.Tables) {
 
 func (s *site) index(name string) int {
 	s.Helper()
+	return s.link(name).Attrs().Index
+}
+
+func (s *site) link(name string) netlink.Link {
+	s.Helper()
 	l, err := netlink.LinkByName(name)
 	s.must(err)
-	return l.Attrs().Index
+	return l
 }
 
 // attachedTo returns the id of the XDP program on an interface, 0 for none.
@@ -197,6 +203,13 @@ func (s *site) exchange(numbers ...int) {
 		_, err := tap.Find(ctx, fmt.Sprintf("datagram %d on its way to the backend", n), func(f testenv.Frame) bool { return returned(f, n) })
 		s.must(err)
 	}
+}
+
+// pass runs a datagram through the program that is attached, without an interface.
+func (s *site) pass(d *Dataplane, number int) {
+	s.Helper()
+	_, err := d.Program().Run(&ebpf.RunOptions{Data: datagram(number)})
+	s.must(err)
 }
 
 // returned tells whether a frame is a datagram that the program has sent on.

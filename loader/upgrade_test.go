@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
@@ -80,6 +81,28 @@ func TestProgramThatFailsItsSelfTestNeverMeetsAPacket(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While no daemon was there, packets to VIPs were handed to the kernel. That is no fault of the next program.
+func TestProgramIsTestedAsIfADaemonHadBeenThere(t *testing.T) {
+	inSite(t, func(s *site) {
+		opts := options("eth0")
+		opts.Settings.FixedTime, opts.Settings.Silence = true, xlb.Silence{Policy: xlb.SilencePass, After: time.Second}
+		d := s.run(opts)
+		d.Tables.SetTime(1 << 20)
+		s.pass(d, 1)
+		d.Tables.SetTime(1 << 40)
+		s.pass(d, 2)
+		if got := d.Tables.ReasonCounter(bpf.ReasonNoDaemon).Packets; got != 1 {
+			t.Errorf("%d packets met the silence, want 1", got)
+		}
+		s.must(d.Close())
+		opts.Features.MSS = true
+		d, _ = s.open(opts)
+		defer func() { s.must(d.Close()) }()
+		s.must(d.Publish())
+		s.exchange(3)
+	})
 }
 
 // A step that fails takes back those before it, at run time as at the start.
