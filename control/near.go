@@ -1,9 +1,7 @@
 package control
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/xlb-project/xlb/control/config"
@@ -36,28 +34,22 @@ func guess(name string, names []string) string {
 	return "there are " + strings.Join(names, ", ")
 }
 
-// nearest returns the names that a slip of the keyboard turns into name, the
-// likeliest first.
+// nearest returns the names that a slip of the keyboard turns into name: those
+// with the least difference.
 func nearest(name string, names []string) []string {
-	type candidate struct {
-		name     string
-		distance int
-	}
-	var found []candidate
+	var found []string
 	// A third of the letters is a slip, more is another word.
-	most := min(max(len(name)/3, 1), 2)
+	least := min(max(len(name)/3, 1), 2)
 	for _, n := range names {
-		if len(n) > len(name)+most || len(name) > len(n)+most {
+		if len(n) > len(name)+least || len(name) > len(n)+least {
 			continue
 		}
-		if d := config.Distance(name, n); d <= most {
-			found = append(found, candidate{n, d})
+		switch d := config.Distance(name, n); {
+		case d < least:
+			least, found = d, []string{n}
+		case d == least:
+			found = append(found, n)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(a.distance, b.distance) })
-	var out []string
-	for _, c := range found[:min(len(found), mostNear)] {
-		out = append(out, c.name)
-	}
-	return out
+	return found[:min(len(found), mostNear)]
 }

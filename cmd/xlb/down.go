@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,8 +42,8 @@ func downCommand() *cobra.Command {
 			}
 			client := s.client()
 			defer client.Close()
-			daemon, err := client.Process(cmd.Context())
-			if err != nil && !errors.Is(err, api.ErrNotRunning) {
+			daemon, err := s.daemonOf(cmd, client, &instance)
+			if err != nil {
 				return err
 			}
 			if unit := supervisor(daemon); unit != "" {
@@ -71,10 +72,11 @@ func downCommand() *cobra.Command {
 	return cmd
 }
 
-// find returns the instance that is meant, and notes the socket that a file names.
+// find returns the instance that is named, and notes the socket that a file names.
+// Without either it is empty.
 func (s *session) find(file string) (string, error) {
 	if file == "" {
-		return s.instanceName(), nil
+		return s.instance, nil
 	}
 	cfg, err := config.Load(file)
 	if err != nil {
@@ -84,6 +86,28 @@ func (s *session) find(file string) (string, error) {
 		s.socket = cfg.API.Socket
 	}
 	return cfg.Instance, nil
+}
+
+// daemonOf returns the process of the daemon behind the socket, 0 without one. It
+// is asked for its instance, if none is named; that of another is left alone.
+func (s *session) daemonOf(cmd *cobra.Command, client *api.Client, instance *string) (int, error) {
+	daemon, err := client.Process(cmd.Context())
+	if errors.Is(err, api.ErrNotRunning) {
+		*instance = cmp.Or(*instance, s.instanceName())
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	version, err := client.Version(cmd.Context())
+	if err != nil {
+		return 0, err
+	}
+	if *instance != "" && version.Instance != *instance {
+		return 0, usagef(cmd, "the daemon on %s runs instance %s, not %s: name one or the other", client.Socket(), version.Instance, *instance)
+	}
+	*instance = version.Instance
+	return daemon, nil
 }
 
 // supervisor returns the unit of systemd that runs a process, "" if it is started

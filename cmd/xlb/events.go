@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -106,18 +107,19 @@ func printEvent(w io.Writer, f format, filter eventFilter, e control.Event, seen
 	if f == asJSON {
 		return json.NewEncoder(w).Encode(e)
 	}
-	object := e.Service
-	if e.Backend != "" {
-		object += "/" + e.Backend
-	}
-	if object == "" {
-		object = "-"
-	}
 	by := ""
 	if e.Actor != "" {
 		by = ", by " + e.Actor
 	}
 	_, err := fmt.Fprintf(w, "%s  %-5s  %-10s  %-20s  %s%s\n",
-		e.Time.Local().Format("2006-01-02 15:04:05.000"), e.Level, e.Kind, object, e.Text, by)
+		e.Time.Local().Format("2006-01-02 15:04:05.000"), e.Level, e.Kind, cmp.Or(objectOf(e), "-"), e.Text, by)
 	return err
+}
+
+// objectOf names what an event is about: web/b1, web, or nothing.
+func objectOf(e control.Event) string {
+	if e.Backend == "" {
+		return e.Service
+	}
+	return e.Service + "/" + e.Backend
 }

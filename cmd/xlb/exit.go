@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -102,7 +103,8 @@ func printError(err error) {
 	var problem *api.Problem
 	if errors.As(err, &problem) {
 		for _, e := range problem.Since {
-			fmt.Fprintf(os.Stderr, "revision %d: %s, by %s at %s\n", e.Revision, e.Text, e.Actor, e.Time.Local().Format(time.DateTime))
+			fmt.Fprintf(os.Stderr, "revision %d: %s, by %s at %s\n", e.Revision,
+				strings.TrimSpace(objectOf(e)+" "+e.Text), e.Actor, e.Time.Local().Format(time.DateTime))
 		}
 	}
 	var usage *usageError

@@ -45,7 +45,11 @@ func printChanges(w io.Writer, changes []control.Change) {
 	for _, c := range changes {
 		if c.Field == "" {
 			last = ""
-			fmt.Fprintf(w, "%s %s: %s\n", marks[c.Action], c.Object, c.From+c.To)
+			line := marks[c.Action] + " " + c.Object
+			if about := c.From + c.To; about != "" {
+				line += ": " + about
+			}
+			fmt.Fprintln(w, line)
 			continue
 		}
 		if c.Object != last {

@@ -104,7 +104,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return watcher.Run(ctx) })
 	group.Go(func() error { return engine.Run(ctx) })
-	handler := api.Handler(engine, api.Options{Access: access, Version: versionString(), Log: log})
+	handler := api.Handler(engine, api.Options{Access: access, Version: versionString(), Instance: cfg.Instance, Log: log})
 	group.Go(func() error { return api.Serve(ctx, socket, handler, log) })
 	if metricsListener != nil {
 		group.Go(func() error { return serve(ctx, metricsListener, metrics.Handler(engine, versionString())) })

@@ -62,7 +62,7 @@ func setUpNode(env *testscript.Env) error {
 	log := slog.New(slog.DiscardHandler)
 	done := make(chan error, 1)
 	go func() {
-		done <- api.Serve(ctx, l, api.Handler(node, api.Options{Access: access, Version: "v9.9.9", Log: log}), log)
+		done <- api.Serve(ctx, l, api.Handler(node, api.Options{Access: access, Version: "v9.9.9", Instance: cfg.Instance, Log: log}), log)
 	}()
 	env.Defer(func() {
 		cancel()

@@ -23,7 +23,7 @@ type session struct {
 
 func (s *session) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.socket, "socket", "", "the daemon's socket, api.socket (default $XLB_SOCKET, or that of the instance)")
-	cmd.Flags().StringVar(&s.instance, "instance", "", "the daemon's instance (default $XLB_INSTANCE, or default)")
+	cmd.Flags().Var((*instanceValue)(&s.instance), "instance", "the daemon's instance (default $XLB_INSTANCE, or default)")
 	_ = cmd.MarkFlagFilename("socket") // the flag is there
 }
 
@@ -39,6 +39,20 @@ func (s *session) client() *api.Client {
 // instanceName is the instance that is meant.
 func (s *session) instanceName() string {
 	return cmp.Or(s.instance, os.Getenv("XLB_INSTANCE"), config.DefaultInstance)
+}
+
+// instanceValue accepts what names an instance.
+type instanceValue string
+
+func (v *instanceValue) String() string { return string(*v) }
+func (v *instanceValue) Type() string   { return "name" }
+
+func (v *instanceValue) Set(text string) error {
+	if text != config.DefaultInstance && config.DefaultSocket(text) == config.DefaultAPISocket {
+		return fmt.Errorf("%q is no name of an instance", text)
+	}
+	*v = instanceValue(text)
+	return nil
 }
 
 // format is how a command writes its answer.

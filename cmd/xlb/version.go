@@ -42,7 +42,7 @@ func versionCommand() *cobra.Command {
 					fmt.Fprintf(w, "daemon  none answers on %s\n", client.Socket())
 					return
 				}
-				fmt.Fprintf(w, "daemon  %s\n", v.Daemon.Version)
+				fmt.Fprintf(w, "daemon  %s, instance %s\n", v.Daemon.Version, v.Daemon.Instance)
 			})
 		},
 	}

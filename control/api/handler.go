@@ -28,9 +28,10 @@ const (
 
 // Options are what a handler needs besides its node.
 type Options struct {
-	Access  Access
-	Version string // of xlb
-	Log     *slog.Logger
+	Access   Access
+	Version  string // of xlb
+	Instance string // that the daemon runs
+	Log      *slog.Logger
 }
 
 // routes registers what the API answers.

@@ -12,8 +12,9 @@ import (
 
 // Version says what runs.
 type Version struct {
-	Version string `json:"version"`
-	Go      string `json:"go"`
+	Version  string `json:"version"`
+	Instance string `json:"instance"`
+	Go       string `json:"go"`
 }
 
 type body[T any] struct{ Body T }
@@ -44,7 +45,7 @@ func (r *routes) addStatus() {
 		OperationID: "version", Method: http.MethodGet, Path: "/v1/version", Tags: []string{"node"},
 		Summary: "The daemon's version",
 	}, func(context.Context, *nothingAsked) (*body[Version], error) {
-		return &body[Version]{Version{r.Version, runtime.Version()}}, nil
+		return &body[Version]{Version{r.Version, r.Instance, runtime.Version()}}, nil
 	})
 }
 

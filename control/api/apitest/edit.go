@@ -66,7 +66,7 @@ func (n *Node) SetService(_ context.Context, edit control.Edit, s config.Service
 		} else {
 			cfg.Services = append(cfg.Services, s)
 		}
-		return n.event(control.EventEdit, s.Name, "", "set service "+s.Name), nil
+		return n.event(control.EventEdit, "", "", "service "+s.Name+" was set"), nil
 	})
 }
 
@@ -79,7 +79,7 @@ func (n *Node) RemoveService(_ context.Context, edit control.Edit, service strin
 		}
 		name := s.Name
 		cfg.Services = slices.DeleteFunc(cfg.Services, func(s config.Service) bool { return s.Name == name })
-		return n.event(control.EventEdit, service, "", "removed service "+service), nil
+		return n.event(control.EventEdit, "", "", "service "+service+" was removed"), nil
 	})
 }
 
@@ -106,7 +106,7 @@ func (n *Node) SetBackend(_ context.Context, edit control.Edit, service string, 
 		} else {
 			s.Backends = append(s.Backends, b)
 		}
-		return n.event(control.EventEdit, service, b.Name, "set backend "+service+"/"+b.Name), nil
+		return n.event(control.EventEdit, "", "", "backend "+service+"/"+b.Name+" was set"), nil
 	})
 }
 
@@ -134,7 +134,7 @@ func (n *Node) RemoveBackend(_ context.Context, edit control.Edit, service, back
 		if len(s.Backends) == 1 {
 			return control.Event{}, &fault{control.ErrInvalid, fmt.Sprintf("backend %s is the last one of service %s: remove the service", backend, service)}
 		}
-		event := n.event(control.EventEdit, service, s.Backends[i].Name, "removed backend "+service+"/"+s.Backends[i].Name)
+		event := n.event(control.EventEdit, "", "", "backend "+service+"/"+s.Backends[i].Name+" was removed")
 		s.Backends = slices.Delete(s.Backends, i, i+1)
 		return event, nil
 	})
@@ -144,7 +144,7 @@ func (n *Node) RemoveBackend(_ context.Context, edit control.Edit, service, back
 func (n *Node) SetWeight(_ context.Context, edit control.Edit, service, backend string, weight int) (uint64, error) {
 	return n.on(edit, service, backend, func(s *config.Service, i int) (control.Event, error) {
 		s.Backends[i].Weight = weight
-		return n.event(control.EventEdit, service, s.Backends[i].Name, fmt.Sprintf("weight %d", weight)), nil
+		return n.event(control.EventEdit, "", "", fmt.Sprintf("the weight of backend %s/%s went to %d", service, s.Backends[i].Name, weight)), nil
 	})
 }
 
@@ -161,7 +161,7 @@ func (n *Node) out(edit control.Edit, service, backend string, kind control.Even
 			return control.Event{}, &fault{control.ErrRefused, fmt.Sprintf("%s/%s: no other backend of service %s accepts connections: use --force to do it all the same", service, backend, service)}
 		}
 		n.admin[service+"/"+s.Backends[i].Name] = a
-		return n.event(kind, service, s.Backends[i].Name, a.state), nil
+		return n.event(kind, service, s.Backends[i].Name, "is "+a.state), nil
 	})
 }
 
@@ -184,12 +184,12 @@ func (n *Node) Drain(_ context.Context, edit control.Edit, service, backend stri
 
 // Undrain takes a drain back.
 func (n *Node) Undrain(_ context.Context, edit control.Edit, service, backend string) (uint64, error) {
-	return n.in(edit, service, backend, control.EventDrain, "undrained")
+	return n.in(edit, service, backend, control.EventDrain, "is no longer drained")
 }
 
 // Enable brings a backend back.
 func (n *Node) Enable(_ context.Context, edit control.Edit, service, backend string) (uint64, error) {
-	return n.in(edit, service, backend, control.EventAdmin, "enabled")
+	return n.in(edit, service, backend, control.EventAdmin, "is enabled")
 }
 
 // Disable takes a backend out.
