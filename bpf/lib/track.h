@@ -112,7 +112,8 @@ __noinline __u32 track_flow(__u64 hash, __u64 slot, __u32 seen)
 				*(volatile __u64 *)&bucket->flows[place] = next;
 			return owner;
 		}
-		best = 1; /* its backend is gone: the record starts again */
+		best = 1; /* its backend is gone, and so is the flow: it begins again */
+		begins = true;
 	}
 	if (!backend_has(previous, BACKEND_UP))
 		previous = current;

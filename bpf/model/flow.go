@@ -128,7 +128,8 @@ func (m *Model) track(p *packet, slot maps.Slot) maps.BackendID {
 	tuple := m.flowHash(&p.flow, &byFlow)
 	syn := !p.isError && p.isNewConnection()
 	ends := !p.isError && p.endsConnection()
-	if r := m.flows.find(tuple); r != nil && m.follows(r.backend, syn) {
+	r := m.flows.find(tuple)
+	if r != nil && m.follows(r.backend, syn) {
 		if !p.isError {
 			r.second = m.flows.tick
 			r.state = r.state.after(syn, ends)
@@ -141,7 +142,7 @@ func (m *Model) track(p *packet, slot maps.Slot) maps.BackendID {
 	}
 	place := m.flows.place(tuple) // a flow that cannot have one is previous's, from its first packet on
 	owner := previous
-	if place != nil && (syn || maps.Protocol(p.flow.protocol) == maps.UDP && slot.Learned) {
+	if place != nil && (syn || r != nil || maps.Protocol(p.flow.protocol) == maps.UDP && slot.Learned) {
 		owner = slot.Current
 	}
 	if place != nil && !p.isError && !ends && owner != 0 {
