@@ -22,12 +22,17 @@ func (e *Engine) adopt() {
 	}
 	for _, entry := range e.Dataplane.BackendEntries() {
 		s := services[entry.Service]
-		if s == nil || entry.Admin == adminGone {
+		leaving := entry.Admin == adminGone
+		if s == nil || leaving && !e.Dataplane.Backend(entry.ID).Up {
 			e.numbers.hold(e.now(), entry)
 			continue
 		}
 		b := e.adoptBackend(s, entry)
-		s.backends = append(s.backends, b)
+		if b.leaving = leaving; leaving {
+			s.gone = append(s.gone, b)
+		} else {
+			s.backends = append(s.backends, b)
+		}
 		e.numbers.claimBackend(b)
 	}
 	for _, s := range e.services {

@@ -112,6 +112,7 @@ func (e *Engine) take(c change, d *draft, links []neighbour.Link) error {
 	}
 	back, failed := e.draft(former)
 	if failed == nil {
+		back.back = true
 		e.commit(back)
 		failed = e.reconcile()
 	}

@@ -12,6 +12,7 @@ import (
 type draft struct {
 	cfg      *config.Config
 	services []draftService
+	back     bool // a change is taken back
 }
 
 type draftService struct {
@@ -144,6 +145,9 @@ func (e *Engine) commit(d *draft) {
 			s = &service{}
 			e.numbers.giveService(s)
 		}
+		if !d.back {
+			readmit(ds)
+		}
 		fresh = append(fresh, e.commitService(s, ds)...)
 		services = append(services, s)
 		stay[s] = true
@@ -208,26 +212,31 @@ func (e *Engine) recheck(b *backend) {
 
 const notChecked = "not checked"
 
-// leave lets go of the backends that are not to stay.
-func (s *service) leave(stay map[*backend]bool) {
-	s.gone = slices.DeleteFunc(s.gone, func(b *backend) bool { return stay[b] })
-	for _, b := range s.backends {
-		if !stay[b] {
-			b.leaving, b.admin = true, admin{}
-			s.gone = append(s.gone, b)
-			b.stale()
-		}
-	}
-}
-
 // index rebuilds what the engine finds backends by.
 func (e *Engine) index() {
 	clear(e.byTarget)
 	clear(e.byAddr)
 	for _, s := range e.services {
-		for _, b := range s.backends {
+		for _, b := range append(s.lingering(), s.backends...) {
 			e.byTarget[b.target()] = b
 			e.byAddr[b.cfg.Address] = append(e.byAddr[b.cfg.Address], b)
+		}
+	}
+	e.shareWays()
+}
+
+// shareWays tells new backends the way to their address where others know it
+// already: a next hop is told of once, when it changes.
+func (e *Engine) shareWays() {
+	for addr, backends := range e.byAddr {
+		i := slices.IndexFunc(backends, func(b *backend) bool { return b.way.Addr == addr })
+		if i < 0 {
+			continue
+		}
+		for _, b := range backends {
+			if b.way.Addr != addr {
+				b.way = backends[i].way
+			}
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (e *Engine) judge(s *service) {
 		s.set(b, live, lives)
 	}
 	for _, b := range s.gone {
-		s.set(b, 0, false)
+		s.set(b, 0, e.lingers(b))
 	}
 }
 

@@ -182,10 +182,16 @@ func (p *plane) SetBackendState(id maps.BackendID, s maps.BackendState) error {
 	return nil
 }
 
+// serves says whether a number is somebody's: one that is gone may still have flows.
+func (p *plane) serves(id maps.BackendID) bool {
+	e, ok := p.names[id]
+	return ok && (e.Admin != adminGone || p.rows[id].Up)
+}
+
 // exists complains about a number that is nobody's.
 func (p *plane) exists(id maps.BackendID, who string) {
 	p.t.Helper()
-	if e, ok := p.names[id]; id != 0 && (!ok || e.Admin == adminGone) {
+	if id != 0 && !p.serves(id) {
 		p.t.Errorf("%s names backend %d, which does not exist", who, id)
 	}
 }
@@ -253,7 +259,7 @@ func (p *plane) sound() {
 		}
 		for i, s := range slots {
 			for _, b := range []maps.BackendID{s.Current, s.Previous} {
-				if e, ok := p.names[b]; b != 0 && (!ok || e.Admin == adminGone || e.Service != id) {
+				if e := p.names[b]; b != 0 && (!p.serves(b) || e.Service != id) {
 					p.t.Fatalf("slot %d of service %d names backend %d, which is %+v", i, id, b, e)
 				}
 			}

@@ -244,6 +244,9 @@ func (e *Engine) remove() error {
 		if err := e.Dataplane.RemoveService(s.id); err != nil {
 			return fmt.Errorf("remove service %s: %w", s.cfg.Name, err)
 		}
+		for _, b := range s.gone {
+			b.lives = false
+		}
 		if err := e.removeBackends(s); err != nil {
 			return err
 		}
@@ -258,11 +261,17 @@ func (e *Engine) remove() error {
 	return nil
 }
 
-// removeBackends clears the rows of backends that are gone. Their numbers stay
-// out of use while a flow record may name them.
+// removeBackends clears the rows of backends that are gone and have no flows. Their
+// numbers stay out of use while a flow record may name them.
 func (e *Engine) removeBackends(s *service) error {
+	lingering := s.gone[:0:0]
 	for len(s.gone) > 0 {
 		b := s.gone[0]
+		if b.lives && !e.drained(b) {
+			lingering = append(lingering, b)
+			s.gone = s.gone[1:]
+			continue
+		}
 		if err := e.Dataplane.SetBackend(b.id, maps.Backend{}); err != nil {
 			return fmt.Errorf("remove backend %s: %w", b, err)
 		}
@@ -273,5 +282,6 @@ func (e *Engine) removeBackends(s *service) error {
 		e.numbers.isolate(e.now(), b)
 		s.gone = s.gone[1:]
 	}
+	s.gone = lingering
 	return nil
 }

@@ -39,5 +39,6 @@ const (
 	AdminNone     = ""         // in
 	AdminDraining = "draining" // takes no new flows, keeps those it has
 	AdminDrained  = "drained"  // its drain has ended: out
+	AdminRemoved  = "removed"  // no longer configured; it keeps the flows that it has
 	AdminDisabled = "disabled" // out at once
 )

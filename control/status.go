@@ -165,6 +165,11 @@ func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 		s.Traffic.Bytes += status.Traffic.Bytes
 		s.Backends = append(s.Backends, status)
 	}
+	for _, b := range svc.lingering() {
+		status := e.backendStatus(b)
+		status.Admin, status.TransitionSlots = AdminRemoved, former[b.id]
+		s.Backends = append(s.Backends, status)
+	}
 	return s
 }
 

@@ -40,6 +40,7 @@ func (e *Engine) forgetStrangers() {
 func (e *Engine) tick() {
 	e.setTick()
 	e.endDrains()
+	e.endLeaving()
 	for _, s := range e.services {
 		if s.slots == nil {
 			continue
@@ -87,7 +88,7 @@ func (e *Engine) sweep() {
 	e.Dataplane.ForgetFlows(scan.See)
 	e.sweeper.recorded = 0
 	for _, s := range e.services {
-		for _, b := range s.backends {
+		for _, b := range s.all() {
 			b.flows = scan.Flows(b.id)
 			e.sweeper.recorded += b.flows
 		}

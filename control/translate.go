@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/xlb-project/xlb/control/config"
@@ -133,8 +134,12 @@ func (s *service) serverIDs() []maps.ServerID {
 		if length == 0 {
 			continue
 		}
-		for _, b := range s.backends {
-			out = append(out, maps.ServerID{Rotation: uint8(rotation), ID: b.cfg.ServerID, Backend: b.id})
+		taken := map[string]bool{}
+		for _, b := range append(slices.Clip(s.backends), s.lingering()...) {
+			if id := b.cfg.ServerID; len(id) == int(length) && !taken[string(id)] {
+				out = append(out, maps.ServerID{Rotation: uint8(rotation), ID: id, Backend: b.id})
+				taken[string(id)] = true
+			}
 		}
 	}
 	return out

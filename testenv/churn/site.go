@@ -152,13 +152,19 @@ func (s *site) run(ctx context.Context, xlb string) error {
 func (s *site) await(ctx context.Context, what string, cond func(control.Status) error) error {
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return testenv.Eventually(within, what, func() error {
+	var last error // what ends the wait is mostly a question that was cut short
+	err := testenv.Eventually(within, what, func() error {
 		n, err := s.client.Status(within)
-		if err != nil {
-			return err
+		if err == nil {
+			err = cond(n)
+			last = err
 		}
-		return cond(n)
+		return err
 	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	return nil
 }
 
 // awaitState waits until a backend of all services is in a state.

@@ -88,9 +88,9 @@ func (c *churn) eachService(ctx context.Context, noun, verb string, args ...stri
 
 func (c *churn) add(ctx context.Context, b *testenv.Backend) error {
 	for _, name := range services {
-		args := []string{"backend", "add", name, b.Addr.String(), "--name", b.Name()}
+		args := []string{"backend", "add", name, b.Addr.String(), "name=" + b.Name()}
 		if name == "quic" {
-			args = append(args, "--server-id", fmt.Sprintf("%x", serverID(slices.Index(c.lab.Backends, b))))
+			args = append(args, fmt.Sprintf("server_id=%q", fmt.Sprintf("%x", serverID(slices.Index(c.lab.Backends, b)))))
 		}
 		if err := c.cli(ctx, c.options, args...); err != nil {
 			return err
@@ -101,7 +101,7 @@ func (c *churn) add(ctx context.Context, b *testenv.Backend) error {
 
 // remove takes a backend out of the configuration. Its connections stay.
 func (c *churn) remove(ctx context.Context, b *testenv.Backend) error {
-	return c.eachService(ctx, "backend", "rm", b.Name())
+	return c.eachService(ctx, "backend", "rm", b.Name(), "--yes")
 }
 
 func (c *churn) weigh(ctx context.Context, weight int) error {

@@ -1,0 +1,114 @@
+package control
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/xlb-project/xlb/maps"
+)
+
+const checkedByHTTP = "    health: {http: {path: /}}\n"
+
+// twoServe is a node whose service has two healthy backends.
+func twoServe(t *testing.T) *node {
+	n := newNode(t, withBackends(checkedByHTTP, 1, 2))
+	n.start()
+	n.tell(nil, hosts(1, 2)...)
+	n.health(true, "web/10.0.0.1", "web/10.0.0.2")
+	return n
+}
+
+func TestARemovedBackendKeepsItsFlowsUntilTheyAreOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		defer n.stop()
+		id := n.plane.idOf("web/10.0.0.1")
+		n.mustApply(withBackends(checkedByHTTP, 2))
+		if row := n.plane.rows[id]; !row.Up || row.Accepts {
+			t.Errorf("the row of the removed backend says up %v, accepts %v; it has flows and takes no new ones", row.Up, row.Accepts)
+		}
+		if b := n.backend("web/10.0.0.1"); b.Admin != AdminRemoved || b.TransitionSlots == 0 {
+			t.Errorf("status says it is %q with %d slots in transition", b.Admin, b.TransitionSlots)
+		}
+		if slices.Contains(n.plane.owners(0), id) {
+			t.Error("it still owns slots")
+		}
+		if n.news.targets["web/10.0.0.1"].Probe == nil || len(n.news.watched) != 2 {
+			t.Error("nobody looks after it any more")
+		}
+		time.Sleep(n.cfg.Flows.Idle + time.Minute)
+		synctest.Wait()
+		if row := n.plane.rows[id]; row.Up {
+			t.Error("all its flows are over, and its row is still up")
+		}
+		if _, checked := n.news.targets["web/10.0.0.1"]; checked || len(n.news.watched) != 1 {
+			t.Error("it is still looked after")
+		}
+	})
+}
+
+func TestARemovedBackendThatDiesIsGivenUpAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		defer n.stop()
+		id := n.plane.idOf("web/10.0.0.1")
+		n.mustApply(withBackends(checkedByHTTP, 2))
+		n.health(false, "web/10.0.0.1")
+		time.Sleep(2 * tickTime)
+		synctest.Wait()
+		if n.plane.rows[id].Up {
+			t.Error("its row is up")
+		}
+		if slices.ContainsFunc(n.plane.slots[0], func(s maps.Slot) bool { return s.Previous == id }) {
+			t.Error("slots still name it")
+		}
+	})
+}
+
+func TestARemovedBackendLivesOnOverARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		id := n.plane.idOf("web/10.0.0.1")
+		n.file = withBackends(checkedByHTTP, 2)
+		n.mustApply(n.file)
+		n.stop()
+		n.start()
+		defer n.stop()
+		n.tell(nil, hosts(1, 2)...)
+		if row := n.plane.rows[id]; !row.Up || row.Accepts {
+			t.Errorf("after a restart its row says up %v, accepts %v", row.Up, row.Accepts)
+		}
+		if n.plane.transitions(0) == 0 {
+			t.Error("its flows are forgotten")
+		}
+	})
+}
+
+func TestABackendThatComesBackWhileItLingersIsTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		defer n.stop()
+		id, owners := n.plane.idOf("web/10.0.0.1"), n.plane.owners(0)
+		n.mustApply(withBackends(checkedByHTTP, 2))
+		n.mustApply(withBackends(checkedByHTTP, 1, 2))
+		if again := n.plane.idOf("web/10.0.0.1"); again != id {
+			t.Errorf("it had number %d and has %d", id, again)
+		}
+		if !slices.Equal(n.plane.owners(0), owners) {
+			t.Error("the former table did not come back")
+		}
+	})
+}
+
+func TestABackendAtAnAddressThatIsKnownHasItsWayAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		defer n.stop()
+		n.mustApply(withBackends(checkedByHTTP, 1, 2) + "  - {name: other, vip: 192.0.2.2, port: 80, forward: l2, backends: [{address: 10.0.0.1}]}\n")
+		if b := n.backend("other/10.0.0.1"); b.State != StateUp {
+			t.Errorf("it is %s: %s", b.State, b.Reason)
+		}
+	})
+}
