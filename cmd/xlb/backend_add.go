@@ -18,7 +18,7 @@ func backendAddCommand() *cobra.Command {
 		Example: "  xlb backend add web 10.1.0.3\n" +
 			"  xlb backend add web 10.1.0.3 weight=50 name=web-3",
 		Args:              takes(2, many),
-		ValidArgsFunction: e.completeService,
+		ValidArgsFunction: thenFields(2, "services.backends", e.completeService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := newObject()
 			if err := o.setAll(cmd, append([]string{"address=" + args[1]}, args[2:]...)); err != nil {

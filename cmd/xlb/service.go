@@ -119,7 +119,8 @@ func serviceAddCommand() *cobra.Command {
 		Example: "  xlb service add web vip=192.0.2.10 port=80 forward=ipip health.http.path=/healthz \\\n" +
 			"    --backend 10.1.0.1 --backend 10.1.0.2,weight=50\n" +
 			"  xlb service add web -f web.yaml",
-		Args: takes(1, many),
+		Args:              takes(1, many),
+		ValidArgsFunction: thenFields(1, "services", nil),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := newObject()
 			if file != "" {
@@ -161,7 +162,7 @@ func serviceSetCommand() *cobra.Command {
 			"  xlb service set web health.interval=500ms health.fall=\n" +
 			"  xlb service set web 'filter={deny: [203.0.113.0/24]}'",
 		Args:              takes(2, many),
-		ValidArgsFunction: e.completeService,
+		ValidArgsFunction: thenFields(1, "services", e.completeService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.do(cmd, "service "+args[0]+" is changed", func(ctx context.Context, client *api.Client) (uint64, error) {
 				return e.setFields(cmd, client, args[0], args[1:])

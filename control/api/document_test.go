@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -12,20 +13,25 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/xlb-project/xlb/control/api"
 	"github.com/xlb-project/xlb/control/api/apitest"
 )
 
-// document returns the OpenAPI document, as far as tests look at it.
-func document(t *testing.T) (paths map[string]map[string]struct {
+// operation is one of the OpenAPI document, as far as tests look at it.
+type operation struct {
 	OperationID string `json:"operationId"`
 	Summary     string `json:"summary"`
 	Description string `json:"description"`
 	Responses   map[string]any
-}) {
+}
+
+// documentText returns the OpenAPI document.
+func documentText(t *testing.T) []byte {
 	t.Helper()
 	handler := api.Handler(apitest.New(parse(t, text)), api.Options{Version: "v1", Log: slog.New(slog.DiscardHandler)})
 	answer := httptest.NewRecorder()
@@ -33,21 +39,20 @@ func document(t *testing.T) (paths map[string]map[string]struct {
 	if answer.Code != http.StatusOK {
 		t.Fatalf("status %d", answer.Code)
 	}
-	var doc struct {
-		OpenAPI string `json:"openapi"`
-		Paths   json.RawMessage
-	}
-	must(t, json.Unmarshal(answer.Body.Bytes(), &doc))
-	if doc.OpenAPI != "3.1.0" {
-		t.Errorf("OpenAPI %q", doc.OpenAPI)
-	}
-	must(t, json.Unmarshal(doc.Paths, &paths))
-	return paths
+	return answer.Body.Bytes()
 }
 
 func TestDocumentationHasTheRoutesOfTheOpenAPIDocument(t *testing.T) {
 	var want []string
-	for path, methods := range document(t) {
+	var doc struct {
+		OpenAPI string `json:"openapi"`
+		Paths   map[string]map[string]operation
+	}
+	must(t, json.Unmarshal(documentText(t), &doc))
+	if doc.OpenAPI != "3.1.0" {
+		t.Errorf("OpenAPI %q", doc.OpenAPI)
+	}
+	for path, methods := range doc.Paths {
 		for method, op := range methods {
 			right := "read"
 			if strings.Contains(op.Description, "Needs root") {
@@ -72,5 +77,43 @@ func TestDocumentationHasTheRoutesOfTheOpenAPIDocument(t *testing.T) {
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("docs/api.md, -OpenAPI +page:\n%s", diff)
+	}
+}
+
+func TestAnswersAreAsTheOpenAPIDocumentSays(t *testing.T) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(documentText(t)))
+	must(t, err)
+	compiler := jsonschema.NewCompiler()
+	must(t, compiler.AddResource("openapi.json", doc))
+	client := serve(t, apitest.New(parse(t, text)))
+	_, err = client.Drain(t.Context(), 0, "web", "b1", time.Minute, false)
+	must(t, err)
+	_, problem := client.Plan(t.Context(), []byte("services: [1"))
+	answers := map[string]any{"Problem": problem}
+	answers["Status"], err = client.Status(t.Context())
+	must(t, err)
+	answers["Version"], err = client.Version(t.Context())
+	must(t, err)
+	answers["Plan"], err = client.Plan(t.Context(), []byte(strings.Replace(text, "name: web", "name: www", 1)))
+	must(t, err)
+	answers["Service"], _, err = client.Service(t.Context(), "web")
+	must(t, err)
+	for event, err := range client.Events(t.Context(), 1, false) {
+		must(t, err)
+		answers["Event"] = event
+	}
+	if len(answers) != 6 {
+		t.Errorf("only %d answers to look at", len(answers))
+	}
+	for name, answer := range answers {
+		schema, err := compiler.Compile("openapi.json#/components/schemas/" + name)
+		must(t, err)
+		encoded, err := json.Marshal(answer)
+		must(t, err)
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(encoded))
+		must(t, err)
+		if err := schema.Validate(value); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, encoded)
+		}
 	}
 }

@@ -69,6 +69,7 @@ func register(mux *http.ServeMux, node Node, opts Options) *routes {
 	r.addConfig()
 	r.addServices()
 	r.addBackends()
+	r.describeSettings()
 	return r
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -34,24 +33,6 @@ type setServiceInput struct {
 	New
 	ServicePath
 	RawBody []byte `contentType:"application/yaml" doc:"a service as in services: of docs/configuration.md, as YAML or JSON"`
-}
-
-// Settings are a service or a backend in the shape of the configuration file,
-// without defaults.
-type Settings []byte
-
-// MarshalJSON returns the settings, which are JSON.
-func (s Settings) MarshalJSON() ([]byte, error) { return s, nil }
-
-// UnmarshalJSON keeps JSON as it is.
-func (s *Settings) UnmarshalJSON(text []byte) error {
-	*s = slices.Clone(text)
-	return nil
-}
-
-// Schema refers to where the fields are described.
-func (Settings) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "as in docs/configuration.md, without defaults"}
 }
 
 // Services are all services of a node.
