@@ -38,7 +38,7 @@ func (e *Engine) adopt() {
 	for _, s := range e.services {
 		e.adoptSlots(s)
 	}
-	e.adopted = len(e.services) > 0
+	e.adopted = len(e.services)
 }
 
 // formerService stands for the settings of a service that is found, of which the

@@ -28,12 +28,12 @@ func startEngine(t *testing.T, text string, p *plane) (e *Engine, tell func(err 
 	return n.Engine, n.tell
 }
 
-func TestNothingIsWrittenBeforeEveryBackendHasAVerdict(t *testing.T) {
+func TestNothingIsServedBeforeEveryBackendHasAVerdict(t *testing.T) {
 	p := newPlane(t)
 	_, tell := startEngine(t, twoServices, p)
 	tell(nil, "10.0.0.1", "10.0.0.2")
-	if len(p.log) > 0 || len(p.listeners) > 0 {
-		t.Errorf("written %v and %d listeners while a backend is not known", p.log, len(p.listeners))
+	if len(p.slots) > 0 || len(p.listeners) > 0 {
+		t.Errorf("%d slot tables and %d listeners are written while a backend is not known", len(p.slots), len(p.listeners))
 	}
 	tell(errors.New("no answer"), "10.0.0.3")
 	if len(p.listeners) != 2 || len(p.slots[0]) == 0 || len(p.slots[1]) == 0 {

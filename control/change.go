@@ -64,9 +64,10 @@ func (e *Engine) keepFile(c change) error {
 
 // preflight holds a configuration against the machine.
 func (e *Engine) preflight(cfg *config.Config) ([]neighbour.Link, error) {
-	if cfg.Instance != e.cfg.Instance || cfg.StateDir != e.cfg.StateDir {
-		return nil, faultf(ErrInvalid, "instance %s in %s is another daemon's than %s in %s: start it with its own configuration",
-			cfg.Instance, cfg.StateDir, e.cfg.Instance, e.cfg.StateDir)
+	for _, c := range config.Diff(e.cfg, cfg) {
+		if c.Restart {
+			return nil, faultf(ErrInvalid, "%s: only a new daemon can change it, as %s: write it to the configuration file and start the daemon again", c.Field, c.Reason)
+		}
 	}
 	if e.Preflight == nil {
 		return e.Interfaces, nil
@@ -83,17 +84,11 @@ func (e *Engine) begin(c change) error {
 	if err := e.at("journal"); err != nil || e.Store == nil {
 		return err
 	}
-	file, err := text(c.file)
+	overlay, err := overlayOf(c.file, c.cfg)
 	if err != nil {
 		return err
 	}
-	effective, err := text(c.cfg)
-	if err != nil {
-		return err
-	}
-	return e.save(&state.Journal{
-		Revision: e.revision + 1, File: file, Effective: effective, Backends: e.admins(c.cfg), Actor: c.actor,
-	})
+	return e.save(&state.Journal{Revision: e.revision + 1, Overlay: overlay, Backends: e.admins(c.cfg), Actor: c.actor})
 }
 
 // take brings a draft into the data path. On an error it is taken back.
@@ -177,11 +172,19 @@ func (e *Engine) Reload(ctx context.Context, actor string) (Plan, error) {
 		if err != nil {
 			return change{}, &fault{ErrInvalid, err.Error()}
 		}
-		cfg, err := mergeStub(file, e.file, e.cfg)
+		cfg, notes, err := config.Merge(file, config.Between(e.file, startFields(e.cfg, e.file)))
 		if err != nil {
 			return change{}, &fault{ErrInvalid, err.Error()}
 		}
-		return change{cfg, file, EventReload, actor, "the configuration file was read again"}, nil
+		for _, c := range config.Diff(e.cfg, cfg) {
+			if c.Restart {
+				notes = append(notes, fmt.Sprintf("%s: only a new daemon can change it: %s", c.Field, c.Reason))
+			}
+		}
+		for _, note := range notes {
+			e.warn(EventReload, nil, nil, "%s", note)
+		}
+		return change{startFields(cfg, e.cfg), file, EventReload, actor, "the configuration file was read again"}, nil
 	})
 }
 

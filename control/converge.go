@@ -13,10 +13,10 @@ import (
 // known and what backends let in, then slots, then next hops that were lost.
 func (e *Engine) converge(s *service) error {
 	e.judge(s)
-	if len(s.changed) == 0 && !s.torn || !e.mayWrite(s) {
+	if len(s.changed) == 0 && !s.torn {
 		return nil
 	}
-	if err := e.writeRows(s); err != nil {
+	if err := e.writeRows(s); err != nil || !e.mayWrite(s) {
 		return err
 	}
 	if err := e.writeSlots(s); err != nil {
@@ -29,8 +29,9 @@ func (e *Engine) converge(s *service) error {
 	return nil
 }
 
-// mayWrite says whether a service's backends and slots are written: before there
-// are verdicts on all of them packets do not come, and would see tables in between.
+// mayWrite says whether a service's slots are written: before there are verdicts on
+// all backends packets do not come, and would see tables in between. Rows are
+// written before: probes take their way.
 func (e *Engine) mayWrite(s *service) bool { return s.serving || !e.pending }
 
 // writeRows writes rows but for next hops that were lost, of which it writes all

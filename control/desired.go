@@ -1,7 +1,8 @@
 package control
 
 import (
-	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"time"
@@ -18,7 +19,7 @@ type Desired struct {
 	Applied  time.Time
 	Known    bool            // there was a state, so that Backends is all there is
 	Backends []state.Backend // administrative states
-	Journal  *state.Journal  // the change that a former daemon did not finish, and this one does
+	Begun    *state.State    // as it was when a former daemon began a change that this one finishes
 	Warnings []string        // what could not be restored
 }
 
@@ -44,54 +45,28 @@ func Recover(file *config.Config, s state.State, loaded error) Desired {
 		return d
 	}
 	d.Known, d.Revision, d.Applied, d.Backends = true, s.Revision, s.Applied, s.Backends
-	was, is := s.File, s.Effective
+	kept := s.Overlay
 	if j := s.Journal; j != nil && j.Attempts < mostAttempts {
-		d.Journal, d.Revision, d.Backends = j, j.Revision, j.Backends
-		was, is = j.File, j.Effective
+		d.Begun, d.Revision, d.Backends, kept = &s, j.Revision, j.Backends, j.Overlay
 	} else if j != nil {
 		d.warn("the change to revision %d by %s is given up: %d daemons ended while they made it", j.Revision, j.Actor, j.Attempts)
 	}
-	cfg, err := restored(file, was, is)
+	var overlay config.Overlay
+	if err := json.Unmarshal([]byte(cmp.Or(string(kept), "{}")), &overlay); err != nil {
+		d.warn("changes made at run time cannot be read and are forgotten: %v", err)
+		return d
+	}
+	cfg, notes, err := config.Merge(file, overlay)
 	if err != nil {
 		d.warn("changes made at run time do not fit the configuration file any more and are forgotten: %v", err)
 		return d
 	}
-	d.Config = cfg
+	d.Config, d.Warnings = cfg, append(d.Warnings, notes...)
 	return d
 }
 
 func (d *Desired) warn(format string, args ...any) {
 	d.Warnings = append(d.Warnings, fmt.Sprintf(format, args...))
-}
-
-// restored brings the changes from one text to another into a file, which may
-// have been edited since.
-func restored(file *config.Config, was, is string) (*config.Config, error) {
-	now, err := text(file)
-	if err != nil {
-		return nil, err
-	}
-	effective, err := config.Parse("state", []byte(is))
-	if err != nil {
-		return nil, err
-	}
-	if now == was {
-		return effective, nil
-	}
-	former, err := config.Parse("state", []byte(was))
-	if err != nil {
-		return nil, err
-	}
-	return mergeStub(file, former, effective)
-}
-
-// text is a configuration as the state keeps it.
-func text(cfg *config.Config) (string, error) {
-	var b bytes.Buffer
-	if err := cfg.Write(&b); err != nil {
-		return "", fmt.Errorf("write configuration: %w", err)
-	}
-	return b.String(), nil
 }
 
 // desired is what is wanted, in the engine's keeping.
@@ -100,35 +75,39 @@ type desired struct {
 	file     *config.Config // as last read
 	revision uint64
 	applied  time.Time
-	former   *state.Journal // to be finished
-	restored bool           // there was a state
-	warnings []string
-	texts    map[*config.Config]string // of cfg and file
+	begun    *state.State // a change to be finished
+	restored bool         // there was a state
+	notes    []string
 }
 
 func newDesired(d Desired) desired {
 	return desired{
-		cfg: d.Config, file: d.File, revision: max(d.Revision, 1), applied: d.Applied, former: d.Journal, restored: d.Known,
-		warnings: d.Warnings, texts: map[*config.Config]string{},
+		cfg: d.Config, file: d.File, revision: max(d.Revision, 1), applied: d.Applied, begun: d.Begun, restored: d.Known,
+		notes: d.Warnings,
 	}
 }
 
-// textOf is text, kept for as long as the configuration is in use.
-func (d *desired) textOf(cfg *config.Config) (string, error) {
-	if known, ok := d.texts[cfg]; ok {
-		return known, nil
+// startFields gives a configuration the fields that another one has which only a
+// new daemon can change.
+func startFields(cfg, from *config.Config) *config.Config {
+	c := *cfg
+	c.HashKey, c.Instance, c.StateDir = from.HashKey, from.Instance, from.StateDir
+	c.API.Socket, c.Metrics.Listen, c.Health.AllowExec = from.API.Socket, from.Metrics.Listen, from.Health.AllowExec
+	return &c
+}
+
+// overlayOf is how a configuration differs from a file, as the state keeps it. What only a
+// new daemon can change is the file's: the next one goes by that.
+func overlayOf(file, cfg *config.Config) (json.RawMessage, error) {
+	overlay := config.Between(file, startFields(cfg, file))
+	if overlay.Empty() {
+		return nil, nil
 	}
-	t, err := text(cfg)
+	data, err := json.Marshal(overlay)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("write the changes at run time: %w", err)
 	}
-	for old := range d.texts {
-		if old != d.cfg && old != d.file {
-			delete(d.texts, old)
-		}
-	}
-	d.texts[cfg] = t
-	return t, nil
+	return data, nil
 }
 
 // save puts what must not be forgotten on the disk, with the change that begins.
@@ -136,16 +115,12 @@ func (e *Engine) save(journal *state.Journal) error {
 	if e.Store == nil {
 		return nil
 	}
-	file, err := e.textOf(e.file)
-	if err != nil {
-		return err
-	}
-	effective, err := e.textOf(e.cfg)
+	overlay, err := overlayOf(e.file, e.cfg)
 	if err != nil {
 		return err
 	}
 	return e.Store.Save(state.State{
-		Revision: e.revision, File: file, Effective: effective, Applied: e.applied, Backends: e.admins(e.cfg), Journal: journal,
+		Revision: e.revision, Overlay: overlay, Applied: e.applied, Backends: e.admins(e.cfg), Journal: journal,
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/xlb-project/xlb/control/config"
@@ -24,12 +23,9 @@ type Parts struct {
 	Interfaces []neighbour.Link // in the order of their egress numbers
 	Log        *slog.Logger
 
-	// Plane replaces the program at run time; without it, changes that need
-	// another program are refused.
+	// Plane has the tables and replaces the program at run time; without it,
+	// Dataplane are the tables, and changes that need another program are refused.
 	Plane Plane
-	// Publish puts to work what was loaded aside, once its tables are filled. Nil:
-	// it works already, and what runs is adopted.
-	Publish func() error
 	// Store keeps the state over restarts; without it, it is forgotten.
 	Store interface{ Save(state.State) error }
 	// ReadFile reads the configuration file again; without it, it does not change.
@@ -38,7 +34,8 @@ type Parts struct {
 	// interfaces; without it, nothing but the configuration is looked at.
 	Preflight func(*config.Config) ([]neighbour.Link, error)
 	// ProbeMark returns the mark of sockets whose packets take a backend's own way, so
-	// that it can be probed at the VIP; without it, addresses are probed.
+	// that it can be probed at the VIP. Without it, or where it returns 0, addresses
+	// are probed.
 	ProbeMark func(maps.BackendID) uint32
 	// Failpoint is called before each step of a change. Tests fail there; nil in production.
 	Failpoint func(step string) error
@@ -72,12 +69,13 @@ type Engine struct {
 	settles   time.Duration // when it no longer does
 	published []maps.Listener
 	deny      writtenRules
-	adopted   bool   // a former daemon's tables
+	adopted   int    // services of a former daemon
 	drift     int    // objects that differ from the file
 	overruns  uint64 // of news from the kernel, as last seen
 	broken    string // why the data path is not as it should be, for the log
 	sweeper   sweeper
-	moved     int // slots since they were last told about
+	rerouted  []*backend // whose way has changed since the last round
+	moved     int        // slots since they were last told about
 
 	events   *eventLog
 	readers  readers
@@ -99,13 +97,15 @@ func New(want Desired, parts Parts) (*Engine, error) {
 		byTarget: map[health.TargetID]*backend{},
 		byAddr:   map[netip.Addr][]*backend{},
 		targets:  map[health.TargetID]bool{},
-		egress:   map[int]uint32{},
 		options:  PlaneOptions(cfg),
 		events:   &eventLog{},
 		requests: make(chan func()),
 		ended:    make(chan struct{}),
 	}
-	e.number(parts.Interfaces)
+	e.egress = places(parts.Interfaces)
+	if e.Plane != nil {
+		e.Dataplane, e.egress = e.Plane.Tables(), e.Plane.Egress()
+	}
 	e.adopt()
 	d, err := e.draft(cfg)
 	if err != nil {
@@ -117,21 +117,23 @@ func New(want Desired, parts Parts) (*Engine, error) {
 	return e, nil
 }
 
-// number gives interfaces the numbers by which rows name them: their places in
-// the program's options.
-func (e *Engine) number(links []neighbour.Link) {
-	e.Interfaces = links
-	clear(e.egress)
-	for _, l := range links {
-		if n := slices.Index(e.options.Interfaces, l.Name); n >= 0 {
-			e.egress[l.Index] = uint32(n)
-		}
-	}
+// number takes in by which numbers rows name the interfaces.
+func (e *Engine) number(links []neighbour.Link, egress map[int]uint32) {
+	e.Interfaces, e.egress = links, egress
 	for _, s := range e.services {
 		for _, b := range s.backends {
 			e.reroute(b)
 		}
 	}
+}
+
+// places numbers interfaces by their places, where there is no program to do it.
+func places(links []neighbour.Link) map[int]uint32 {
+	egress := map[int]uint32{}
+	for number, l := range links {
+		egress[l.Index] = uint32(number)
+	}
+	return egress
 }
 
 // Run keeps the data path in step with what is desired, with health and next
@@ -169,16 +171,46 @@ func (e *Engine) Run(ctx context.Context) error {
 // start brings the data path to what is desired, and asks for what has to be
 // known before packets can be forwarded.
 func (e *Engine) start() error {
+	for _, w := range e.notes {
+		e.warn(EventState, nil, nil, "%s", w)
+	}
+	if err := e.resume(); err != nil {
+		return err
+	}
 	if err := e.bringUp(); err != nil {
 		return err
 	}
-	if e.Publish != nil {
-		if err := e.Publish(); err != nil {
+	if e.Plane != nil {
+		if err := e.Plane.Publish(); err != nil {
 			return err
 		}
 	}
+	e.tellStart()
 	e.cleanUp()
+	if err := e.save(nil); err != nil {
+		e.isBroken(err)
+	}
 	return e.watch()
+}
+
+// resume notes that one more daemon makes the change that a former one began.
+func (e *Engine) resume() error {
+	if e.begun == nil || e.Store == nil {
+		return nil
+	}
+	journal := *e.begun.Journal
+	journal.Attempts++
+	e.begun.Journal = &journal
+	return e.Store.Save(*e.begun)
+}
+
+func (e *Engine) tellStart() {
+	if e.adopted > 0 {
+		e.tell(EventAdopt, nil, nil, "took over what runs: %d services, with their counters, slots and flows", e.adopted)
+	}
+	if e.begun != nil {
+		e.tell(EventApply, nil, nil, "finished the change to revision %d by %s that a former daemon began", e.revision, e.begun.Journal.Actor)
+	}
 }
 
 // bringUp writes all that can be written at the start.
@@ -200,6 +232,12 @@ func (e *Engine) follow() {
 	if err := e.publishListeners(); err != nil {
 		e.isBroken(err)
 	}
+	for _, b := range e.rerouted { // probes take the way that the row says
+		if err := e.check(b); err != nil {
+			e.isBroken(err)
+		}
+	}
+	e.rerouted = nil
 	e.tellMoved()
 }
 
@@ -225,9 +263,7 @@ func (e *Engine) hopChanged(u neighbour.Update) {
 	for _, b := range e.byAddr[u.Addr] {
 		b.way = u
 		e.reroute(b)
-		if err := e.check(b); err != nil {
-			e.fail(EventHealth, b.service, err)
-		}
+		e.rerouted = append(e.rerouted, b)
 	}
 }
 

@@ -1,5 +1,7 @@
 package control
 
+import "github.com/xlb-project/xlb/control/config"
+
 // Plan says what a change of the configuration does, or did. Fields are added,
 // never renamed.
 type Plan struct {
@@ -12,23 +14,17 @@ type Plan struct {
 }
 
 // Action says what becomes of an object.
-type Action string
+type Action = config.Action
 
 // Actions.
 const (
-	ActionAdd    Action = "add"
-	ActionChange Action = "change"
-	ActionRemove Action = "remove"
+	ActionAdd    = config.ActionAdd
+	ActionChange = config.ActionChange
+	ActionRemove = config.ActionRemove
 )
 
 // Change is one difference between two configurations.
-type Change struct {
-	Action Action `json:"action"`
-	Object string `json:"object"`          // "service web", "backend web/10.0.0.1" or "node"
-	Field  string `json:"field,omitempty"` // of the configuration file; empty: the whole object
-	From   string `json:"from,omitempty"`
-	To     string `json:"to,omitempty"`
-}
+type Change = config.Change
 
 // ServicePlan says what a change means for a service's flows.
 type ServicePlan struct {

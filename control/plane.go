@@ -45,14 +45,20 @@ type Dataplane interface {
 // have to replace.
 type Plane interface {
 	Tables() Dataplane
+	// Egress gives interfaces, by index, the numbers by which rows name them.
+	Egress() map[int]uint32
 	// Prepare loads a program with other options aside. Its tables may be those in
 	// use, or others that have to be filled before it takes over.
 	Prepare(maps.PlaneOptions) (Staged, error)
+	// Publish puts to work what was loaded aside when the plane was opened, if it was.
+	Publish() error
 }
 
 // Staged is a program that stands aside until Publish or Discard.
 type Staged interface {
 	Tables() Dataplane
+	Anew() bool // some of the tables hold less than those in use
+	Egress() map[int]uint32
 	Publish() error // on an error everything is as before
 	Discard() error
 }

@@ -41,7 +41,7 @@ func (e *Engine) Drift(ctx context.Context) (Plan, error) {
 
 // drifted are the changes from the file to what runs.
 func (e *Engine) drifted() []Change {
-	changes := diffStub(e.file, e.cfg)
+	changes := config.Diff(e.file, e.cfg)
 	for _, s := range e.services {
 		for _, b := range s.backends {
 			if b.admin.state != AdminNone {
@@ -54,7 +54,7 @@ func (e *Engine) drifted() []Change {
 
 // plan compares a configuration with what runs. The draft is what to commit for it.
 func (e *Engine) plan(cfg *config.Config) (Plan, *draft, error) {
-	p := Plan{Revision: e.revision, Changes: diffStub(e.cfg, cfg), Services: []ServicePlan{}}
+	p := Plan{Revision: e.revision, Changes: config.Diff(e.cfg, cfg), Services: []ServicePlan{}}
 	d, err := e.draft(cfg)
 	if err != nil {
 		return Plan{}, nil, err
@@ -199,12 +199,6 @@ func (e *Engine) countFlows(moved map[*service]*movement) {
 func (e *Engine) warnings(cfg *config.Config, d *draft) []string {
 	var out []string
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if cfg.HashKey != e.cfg.HashKey {
-		add("hash_key: every flow gets another slot: connections break")
-	}
-	if cfg.API != e.cfg.API || cfg.Metrics != e.cfg.Metrics {
-		add("api and metrics: what changes there counts when the daemon is started again")
-	}
 	for _, s := range d.services {
 		if s.was == nil {
 			continue

@@ -79,11 +79,12 @@ func (e *Engine) load(step string, opts maps.PlaneOptions, links []neighbour.Lin
 	if err != nil {
 		return err
 	}
+	numbers := staged.Egress()
 	if err := e.publish(staged); err != nil {
 		return fmt.Errorf("change the program: %w", err)
 	}
 	e.options = opts
-	e.number(links)
+	e.number(links, numbers)
 	e.tell(EventProgram, nil, nil, "another program runs")
 	return nil
 }
@@ -92,7 +93,7 @@ func (e *Engine) load(step string, opts maps.PlaneOptions, links []neighbour.Lin
 // than those in use, and puts it to work.
 func (e *Engine) publish(staged Staged) error {
 	former := e.Dataplane
-	err := e.fillStaged(staged.Tables())
+	err := e.fillStaged(staged)
 	if err == nil {
 		if err = e.at("publish"); err == nil {
 			err = staged.Publish()
@@ -104,7 +105,9 @@ func (e *Engine) publish(staged Staged) error {
 	if discarded := staged.Discard(); discarded != nil {
 		e.isBroken(discarded)
 	}
-	if e.Dataplane != former {
+	if !staged.Anew() {
+		e.Dataplane = former
+	} else {
 		e.use(former)
 		if failed := e.reconcile(); failed != nil {
 			e.isBroken(failed)
@@ -113,11 +116,12 @@ func (e *Engine) publish(staged Staged) error {
 	return err
 }
 
-func (e *Engine) fillStaged(tables Dataplane) error {
-	if tables == e.Dataplane {
+func (e *Engine) fillStaged(staged Staged) error {
+	if !staged.Anew() {
+		e.Dataplane = staged.Tables()
 		return nil
 	}
-	e.use(tables)
+	e.use(staged.Tables())
 	return e.reconcile()
 }
 

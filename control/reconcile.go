@@ -67,9 +67,6 @@ func (e *Engine) writeAllRows() error {
 	e.settle()
 	for _, s := range e.services {
 		e.judge(s)
-		if !e.mayWrite(s) {
-			continue
-		}
 		if err := e.writeRows(s); err != nil {
 			return err
 		}

@@ -141,6 +141,9 @@ func (e *Engine) retry() {
 	if err == nil {
 		err = e.watch()
 	}
+	if err == nil {
+		err = e.save(nil)
+	}
 	if err != nil {
 		e.isBroken(err)
 		return

@@ -40,8 +40,7 @@ type checked struct {
 
 // check sets a backend's health check, once the way that its probes take is known.
 func (e *Engine) check(b *backend) error {
-	h := b.service.cfg.Health
-	if h == nil {
+	if b.leaving || b.service.cfg.Health == nil {
 		return nil
 	}
 	via, known := e.via(b)
@@ -68,7 +67,7 @@ func (e *Engine) check(b *backend) error {
 // next hop. Where the node has no address of the VIP's family to send from, as
 // far as the route to the backend tells, probes go to the backend's own address.
 func (e *Engine) via(b *backend) (_ health.Via, known bool) {
-	if e.ProbeMark == nil || b.service.cfg.Health.Target != config.TargetVIP {
+	if e.ProbeMark == nil || e.ProbeMark(b.id) == 0 || b.service.cfg.Health.Target != config.TargetVIP {
 		return health.Via{}, true
 	}
 	if !b.way.Addr.IsValid() || b.way.Err != nil {

@@ -151,8 +151,14 @@ func (d *Dataplane) Publish() error {
 // Program returns the program that runs, for test runs and statistics.
 func (d *Dataplane) Program() *ebpf.Program { return d.gen.prog }
 
-// Interfaces returns what the program is on.
-func (d *Dataplane) Interfaces() []Interface { return slices.Clone(d.on) }
+// Interfaces returns what the program is on, before the first Publish what it
+// will be on.
+func (d *Dataplane) Interfaces() []Interface {
+	if d.first != nil {
+		return d.first.Interfaces()
+	}
+	return slices.Clone(d.on)
+}
 
 // Close lets go of everything. What is pinned stays and runs; what is not is gone.
 func (d *Dataplane) Close() error {

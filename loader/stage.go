@@ -108,6 +108,9 @@ func (s *Staged) describe(o object, number int) {
 	s.next.record = record{Schema: schema, Version: s.d.inst.Version, Object: o.sum, Program: o.fingerprint(), Since: time.Now().Round(0)}
 }
 
+// Anew names the tables that were made anew.
+func (s *Staged) Anew() []string { return slices.Clone(s.anew) }
+
 // replaces tells whether another program is to run.
 func (s *Staged) replaces() bool { return s.next != s.d.gen }
 

@@ -49,7 +49,7 @@ func StartNode(ctx context.Context, n *Namespace, xlb Program, config string) (*
 		return nil, err
 	}
 	socket, file := filepath.Join(dir, "xlb.sock"), filepath.Join(dir, "xlb.yaml")
-	config += fmt.Sprintf("\napi: {socket: %q}\ninstance: %s\n", socket, filepath.Base(dir))
+	config += fmt.Sprintf("\napi: {socket: %q}\ninstance: %s\nstate_dir: %s\n", socket, filepath.Base(dir), dir)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

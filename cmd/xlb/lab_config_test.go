@@ -17,7 +17,7 @@ func configOf(lab *testenv.Lab, node string, services ...string) string {
 
 // service is a service of a configuration. The settings are all but its name, health check and backends.
 func service(name, settings string, backends []string) string {
-	const health = "{http: {path: /healthz, port: 80}, interval: 100ms, timeout: 2s, rise: 1, fall: 2}"
+	const health = "{target: address, http: {path: /healthz, port: 80}, interval: 100ms, timeout: 2s, rise: 1, fall: 2}"
 	return fmt.Sprintf("  - {name: %s, %s, health: %s, backends: [%s]}\n", name, settings, health, strings.Join(backends, ", "))
 }
 

@@ -26,7 +26,7 @@ func refusal(t *testing.T, lab *testenv.Lab, config string, change ...func(*test
 	if !strings.Contains(config, "api:") {
 		config += fmt.Sprintf("\napi: {socket: %q}\n", filepath.Join(dir, "xlb.sock"))
 	}
-	config += "instance: " + filepath.Base(dir) + "\n"
+	config += fmt.Sprintf("instance: %s\nstate_dir: %s\n", filepath.Base(dir), dir)
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +23,7 @@ import (
 	"github.com/xlb-project/xlb/control/health"
 	"github.com/xlb-project/xlb/control/metrics"
 	"github.com/xlb-project/xlb/control/neighbour"
+	"github.com/xlb-project/xlb/control/state"
 	"github.com/xlb-project/xlb/loader"
 )
 
@@ -43,16 +47,29 @@ func runCommand() *cobra.Command {
 }
 
 // run is the daemon: everything is opened in the order of dependence, and
-// released in reverse whatever happens.
-func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
+// released in reverse whatever happens. What the data path does goes on.
+func run(ctx context.Context, file *config.Config, log *slog.Logger) (err error) {
+	store, err := state.Open(filepath.Join(file.StateDir, file.Instance))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	kept, loadErr := store.Load()
+	if loadErr != nil && !errors.Is(loadErr, state.ErrCorrupt) {
+		return loadErr
+	}
+	want := control.Recover(file, kept, loadErr)
+	cfg := want.Config
+
 	links, err := preflight(cfg)
 	if err != nil {
 		return err
 	}
-	plane, found, err := loader.Open(loader.Instance{Name: cfg.Instance, Version: versionString()}, control.PlaneOptions(cfg))
+	path, found, err := loader.Open(loader.Instance{Name: cfg.Instance, Version: versionString()}, control.PlaneOptions(cfg))
 	if err != nil {
 		return err
 	}
+	plane := &plane{path: path, log: log}
 	defer func() { err = errors.Join(err, plane.Close()) }()
 
 	access, err := api.NewAccess(cfg.API)
@@ -79,10 +96,10 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 		return err
 	}
 	defer watcher.Close()
-	engine, err := control.New(control.FromFile(cfg), control.Parts{
-		Dataplane: plane.Tables, Checker: checker, Neighbours: watcher, Interfaces: links, Log: log,
-		Publish: plane.Publish, Preflight: preflight,
-		ReadFile: func() (*config.Config, error) { return config.Load(cfg.File) },
+	engine, err := control.New(want, control.Parts{
+		Plane: plane, Checker: checker, Neighbours: watcher, Interfaces: links, Log: log, Store: store,
+		ReadFile:  func() (*config.Config, error) { return config.Load(file.File) },
+		Preflight: preflight, ProbeMark: plane.mark,
 	})
 	if err != nil {
 		return err
@@ -95,15 +112,13 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 		log.Warn("generic XDP: several times slower than native, for interfaces whose driver has none", "interfaces", len(links))
 	}
 	if found.Kind != loader.Fresh {
-		log.Info("took over what runs", "instance", cfg.Instance, "how", found.Kind.String(), "of", found.Version, "since", found.Since, "anew", found.Maps)
-	}
-	for _, l := range links {
-		log.Info("attached", "interface", l.Name, "mode", cfg.XDPMode.String(), "mtu", l.MTU)
+		log.Info("found an instance at work", "instance", cfg.Instance, "program", found.Kind.String(), "of", found.Version, "since", found.Since, "anew", found.Maps)
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return watcher.Run(ctx) })
 	group.Go(func() error { return engine.Run(ctx) })
+	group.Go(func() error { return reloadOnHangup(ctx, engine, log) })
 	handler := api.Handler(engine, api.Options{Access: access, Version: versionString(), Instance: cfg.Instance, Log: log})
 	group.Go(func() error { return api.Serve(ctx, socket, handler, log) })
 	if metricsListener != nil {
@@ -112,6 +127,27 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	err = group.Wait()
 	log.Info("ended; packets are forwarded as before, until `xlb down`")
 	return err
+}
+
+// reloadOnHangup reads the configuration file again whenever a SIGHUP comes. A
+// file that cannot be used changes nothing.
+func reloadOnHangup(ctx context.Context, engine *control.Engine, log *slog.Logger) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangup:
+		}
+		switch plan, err := engine.Reload(ctx, "SIGHUP"); {
+		case err != nil:
+			log.Error("the configuration file is not used", "error", err)
+		case plan.Empty:
+			log.Info("the configuration file says what runs already")
+		}
+	}
 }
 
 // preflight checks the configuration against the machine, and names the place in

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// State is all that is kept. Configurations are texts as config.Write makes them.
+// State is all that is kept. Overlays are those of package config: how what runs
+// differs from the configuration file.
 type State struct {
-	Revision  uint64    `json:"revision"`
-	File      string    `json:"file"`      // the configuration file as it was last read
-	Effective string    `json:"effective"` // the file with the changes at run time
-	Applied   time.Time `json:"applied"`
-	Backends  []Backend `json:"backends,omitempty"`
-	Journal   *Journal  `json:"journal,omitempty"`
+	Revision uint64          `json:"revision"`
+	Overlay  json.RawMessage `json:"overlay,omitempty"`
+	Applied  time.Time       `json:"applied"`
+	Backends []Backend       `json:"backends,omitempty"`
+	Journal  *Journal        `json:"journal,omitempty"`
 }
 
 // Backend is the administrative state of a backend that has one.
@@ -38,12 +38,11 @@ type Backend struct {
 
 // Journal is a change that has begun. Whoever finds it finishes it.
 type Journal struct {
-	Revision  uint64    `json:"revision"`
-	File      string    `json:"file"`
-	Effective string    `json:"effective"`
-	Backends  []Backend `json:"backends,omitempty"`
-	Actor     string    `json:"actor,omitempty"`
-	Attempts  int       `json:"attempts"` // daemons that began it
+	Revision uint64          `json:"revision"`
+	Overlay  json.RawMessage `json:"overlay,omitempty"`
+	Backends []Backend       `json:"backends,omitempty"`
+	Actor    string          `json:"actor,omitempty"`
+	Attempts int             `json:"attempts"` // daemons that began it
 }
 
 // ErrCorrupt is wrapped by the error for a file that cannot be trusted.

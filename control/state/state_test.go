@@ -13,9 +13,9 @@ import (
 )
 
 var full = State{
-	Revision: 7, File: "services: []\n", Effective: "services: [1]\n", Applied: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+	Revision: 7, Overlay: []byte(`{"services":[1]}`), Applied: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 	Backends: []Backend{{Service: "web", Address: "10.0.0.1", Admin: "draining", Since: time.Unix(1, 0).UTC(), Deadline: time.Unix(9, 0).UTC(), Actor: "root"}},
-	Journal:  &Journal{Revision: 8, File: "services: []\n", Effective: "services: [2]\n", Actor: "root", Attempts: 1},
+	Journal:  &Journal{Revision: 8, Overlay: []byte(`{"services":[2]}`), Actor: "root", Attempts: 1},
 }
 
 func open(t *testing.T, dir string) *Store {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 
 	"github.com/xlb-project/xlb/control/balance"
 )
@@ -46,7 +47,7 @@ func (c shape) yaml(socket string) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "interfaces: [eth0]\ninstance: bench\nmetrics: {listen: \"off\"}\napi: {socket: %q}\n", socket)
+	fmt.Fprintf(&b, "interfaces: [eth0]\ninstance: bench\nstate_dir: %s\nmetrics: {listen: \"off\"}\napi: {socket: %q}\n", filepath.Dir(socket), socket)
 	fmt.Fprintf(&b, "limits: {services: %d, listeners: %d, backends: %d, slots: %d}\nservices:\n",
 		c.services, c.services, c.services*c.backends, c.services*size)
 	for s := range c.services {
