@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/xlb-project/xlb/bpf"
+	"github.com/xlb-project/xlb/maps"
 )
 
 // schema is the version of what tables mean. It rises when the same field of the
@@ -130,7 +131,7 @@ func (i Instance) openGeneration(number int, spec *ebpf.CollectionSpec) (*genera
 	}
 	g := &generation{number: number, prog: prog, maps: map[string]*ebpf.Map{}}
 	if g.record, err = readRecord(dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("read the record of what is pinned in %s: %w", dir, err), g.close())
+		return nil, errors.Join(fmt.Errorf("read the record in %s: %w (%w)", dir, maps.ErrDamaged, err), g.close())
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -177,13 +178,19 @@ func (g *generation) close() error {
 // removeGeneration takes a directory away, the program first: what is left of it
 // after a crash is of no meaning.
 func (i Instance) removeGeneration(number int) error {
-	dir := i.generationDir(number)
-	err := os.Remove(filepath.Join(dir, programPin))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the pinned program in %s: %w", dir, err)
+	if err := i.unpinProgram(number); err != nil {
+		return err
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the pins in %s: %w", dir, err)
+	if err := os.RemoveAll(i.generationDir(number)); err != nil {
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	return nil
+}
+
+func (i Instance) unpinProgram(number int) error {
+	err := os.Remove(filepath.Join(i.generationDir(number), programPin))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the pin of a program: %w", err)
 	}
 	return nil
 }

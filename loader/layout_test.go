@@ -94,7 +94,13 @@ func TestRowsOfAnotherReleaseAreReadByTheNamesOfTheirFields(t *testing.T) {
 			}
 		}
 		s.listen(d.Tables)
+		stream := s.startStream()
+		stream.awaitMore(50)
 		s.must(d.Publish())
+		stream.awaitMore(50)
+		if sent, lost := stream.end(); lost != 0 {
+			t.Errorf("%d of %d datagrams are lost", lost, sent)
+		}
 		if got := d.Tables.SlotTable(0); !slices.Equal(got, slots) {
 			t.Errorf("slots %v, were %v", got, slots)
 		}
@@ -104,15 +110,11 @@ func TestRowsOfAnotherReleaseAreReadByTheNamesOfTheirFields(t *testing.T) {
 		if got := d.Tables.ServiceEntries(); !slices.Equal(got, services) {
 			t.Errorf("services %v, were %v", got, services)
 		}
-		if got := slices.Collect(d.Tables.Flows()); !slices.Equal(got, []xlb.Flow{flow}) {
-			t.Errorf("flows %v, want %v", got, flow)
+		if !slices.Contains(slices.Collect(d.Tables.Flows()), flow) {
+			t.Error("the flow is forgotten")
 		}
-		if got := d.Tables.BackendCounter(1); got != counter {
-			t.Errorf("counted %v, was %v", got, counter)
-		}
-		s.exchange(4)
-		if got := d.Tables.BackendCounter(1).Packets; got != counter.Packets+1 {
-			t.Errorf("counted %v packets, want one more than %d", got, counter.Packets)
+		if got := d.Tables.BackendCounter(1).Packets; got <= counter.Packets {
+			t.Errorf("counted %d packets, want more than %d", got, counter.Packets)
 		}
 	})
 }

@@ -80,12 +80,22 @@ func (s *Staged) standBy(undo *undoes) error {
 		return err
 	}
 	s.migration.Records(true)
-	undo.add(func() error { s.migration.Release(); return nil })
+	undo.add(s.takeBack)
 	s.migration.Hold()
 	if err := maps.Grace(); err != nil {
 		return err
 	}
 	s.migration.Records(true)
+	return nil
+}
+
+// takeBack lets the old program go on as if the new one had never run.
+func (s *Staged) takeBack() error {
+	s.migration.Release()
+	if err := maps.Grace(); err != nil {
+		return err
+	}
+	s.migration.TakeBack()
 	return nil
 }
 
@@ -96,18 +106,16 @@ func (s *Staged) takeOver(undo *undoes) error {
 		return fmt.Errorf("make a directory for links: %w", err)
 	}
 	for _, d := range s.devices {
-		if d.held != nil && !s.replaces() {
+		if d.held != nil && d.held.prog == s.next.id() {
 			continue
 		}
 		if err := inst.step("attach " + d.Name); err != nil {
 			return err
 		}
 		if d.held != nil {
-			before := s.d.gen.prog
-			if err := d.held.update(s.next.prog); err != nil {
+			if err := s.replace(d.held, undo); err != nil {
 				return fmt.Errorf("attach to %s: %w", d.Name, err)
 			}
-			undo.add(func() error { return d.held.update(before) })
 			continue
 		}
 		if err := s.makeRoom(d, undo); err != nil {
@@ -120,6 +128,22 @@ func (s *Staged) takeOver(undo *undoes) error {
 		d.held = a
 		undo.add(func() error { d.held = nil; return a.detach() })
 	}
+	return nil
+}
+
+// replace gives a link the program, and can go back to the one that it had: that of
+// the former generation. One whose pins somebody removed is gone.
+func (s *Staged) replace(a *attachment, undo *undoes) error {
+	before := a.prog
+	if err := a.update(s.next.prog); err != nil {
+		return err
+	}
+	undo.add(func() error {
+		if s.d.gen != nil && before == s.d.gen.id() {
+			return a.update(s.d.gen.prog)
+		}
+		return a.detach()
+	})
 	return nil
 }
 
@@ -136,7 +160,7 @@ func (s *Staged) makeRoom(d *device, undo *undoes) error {
 		return err
 	}
 	s.forget(old)
-	if old.index == 0 {
+	if old.index == 0 || s.d.gen == nil {
 		return nil
 	}
 	undo.add(func() error {
@@ -200,13 +224,18 @@ func (s *Staged) finish() error {
 	return nil
 }
 
-// retire takes away what is not needed any more, and makes what was prepared the
-// state of the Dataplane. Nothing in it is undone: what fails to go away now is
-// taken away by the next Open.
+// retire makes what was prepared the state of the Dataplane, and takes away what is
+// not needed any more. Once the old program's pin is gone there is no way back: what
+// fails to go away after it is taken away by the next Open.
 func (s *Staged) retire() error {
 	d, old := s.d, s.d.gen
 	if err := d.inst.step("retire"); err != nil {
 		return err
+	}
+	if old != nil && old != s.next {
+		if err := d.inst.unpinProgram(old.number); err != nil {
+			return err
+		}
 	}
 	kept := map[*attachment]bool{}
 	var held []*attachment

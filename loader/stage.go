@@ -161,6 +161,9 @@ func values(m map[int]uint32) (all []uint32) {
 // kernel takes interfaces off that go away.
 func egressNumbers(m *ebpf.Map) map[int]uint32 {
 	numbers := map[int]uint32{}
+	if m == nil { // another release may have none
+		return numbers
+	}
 	for number := range m.MaxEntries() {
 		var index uint32
 		if err := m.Lookup(number, &index); err == nil && index != 0 {

@@ -6,104 +6,12 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
-	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
-	"github.com/xlb-project/xlb/bpf"
 	xlb "github.com/xlb-project/xlb/maps"
 )
-
-// another is a release of the data path that is not this one: as change leaves it.
-func another(change func(object) object) func() (object, error) {
-	return func() (object, error) {
-		o, err := Instance{}.load()
-		if err != nil {
-			return o, err
-		}
-		o.sum = "another release"
-		return change(o), nil
-	}
-}
-
-// always is a release whose program returns the same for every packet.
-func always(code int32) func() (object, error) {
-	return another(func(o object) object {
-		prog := o.spec.Programs[bpf.XlbProgXlb]
-		prog.Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, code).WithSymbol(prog.Name), asm.Return()}
-		return o
-	})
-}
-
-func TestProgramThatFailsItsSelfTestNeverMeetsAPacket(t *testing.T) {
-	const drop, pass = 1, 2
-	for name, release := range map[string]func() (object, error){"drops all": always(drop), "passes all": always(pass)} {
-		t.Run(name, func(t *testing.T) {
-			inSite(t, func(s *site) {
-				d := s.run(options("eth0"))
-				s.must(d.Tables.SetSlotTable(0, xlb.Steady([]xlb.BackendID{1, 1, 1, 1, 1})))
-				program, pins, ids := attachedTo(t, "eth0"), s.pins(), mapIDs(d)
-				stream := s.startStream()
-				stream.awaitMore(100)
-				s.must(d.Close())
-
-				next := s.inst
-				next.object = release
-				opts := options("eth0")
-				opts.Settings.Limits.Flows *= 4
-				d, a, err := Open(next, opts)
-				s.must(err)
-				if a.Kind != Migrated {
-					t.Errorf("found %+v", a)
-				}
-				if err := d.Publish(); !errors.Is(err, ErrSelfTest) || !strings.Contains(err.Error(), "ARP") && !strings.Contains(err.Error(), vip.String()) {
-					t.Errorf("publish: %v, want a failed self-test and the packet", err)
-				}
-				s.must(d.Close())
-				stream.awaitMore(100)
-				if sent, lost := stream.end(); lost != 0 {
-					t.Errorf("%d of %d datagrams are lost", lost, sent)
-				}
-				if got := attachedTo(t, "eth0"); got != program {
-					t.Errorf("program %d is on eth0, was %d", got, program)
-				}
-				if got := s.pins(); !slices.Equal(got, pins) {
-					t.Errorf("pins %v, were %v", got, pins)
-				}
-				d, a = s.open(options("eth0"))
-				if a.Kind != Adopted || !maps.Equal(mapIDs(d), ids) {
-					t.Errorf("found %+v with maps %v, want what ran before with maps %v", a, mapIDs(d), ids)
-				}
-				s.must(d.Close())
-			})
-		})
-	}
-}
-
-// While no daemon was there, packets to VIPs were handed to the kernel. That is no fault of the next program.
-func TestProgramIsTestedAsIfADaemonHadBeenThere(t *testing.T) {
-	inSite(t, func(s *site) {
-		opts := options("eth0")
-		opts.Settings.FixedTime, opts.Settings.Silence = true, xlb.Silence{Policy: xlb.SilencePass, After: time.Second}
-		d := s.run(opts)
-		d.Tables.SetTime(1 << 20)
-		s.pass(d, 1)
-		d.Tables.SetTime(1 << 40)
-		s.pass(d, 2)
-		if got := d.Tables.ReasonCounter(bpf.ReasonNoDaemon).Packets; got != 1 {
-			t.Errorf("%d packets met the silence, want 1", got)
-		}
-		s.must(d.Close())
-		opts.Features.MSS = true
-		d, _ = s.open(opts)
-		defer func() { s.must(d.Close()) }()
-		s.must(d.Publish())
-		s.exchange(3)
-	})
-}
 
 // A step that fails takes back those before it, at run time as at the start.
 func TestStepThatFailsLeavesEverythingAsItWas(t *testing.T) {
@@ -121,12 +29,16 @@ func TestStepThatFailsLeavesEverythingAsItWas(t *testing.T) {
 		opts.Settings.Limits.Flows *= 4
 		for _, failing = range []string{"pin program", "copy", "attach eth1", "finish", "retire"} {
 			program, pins, ids := attachedTo(t, "eth0"), s.pins(), mapIDs(d)
+			counted := d.Tables.BackendCounter(1).Packets
 			staged, err := d.Prepare(opts)
 			s.must(err)
 			if err := staged.Publish(); !errors.Is(err, unix.ENOSPC) {
 				t.Errorf("%s: publish: %v, want the failure", failing, err)
 			}
 			s.exchange(1)
+			if got := d.Tables.BackendCounter(1).Packets; got != counted+1 {
+				t.Errorf("%s: %d packets counted, want %d", failing, got, counted+1)
+			}
 			if a, b := attachedTo(t, "eth0"), attachedTo(t, "eth1"); a != program || b != program {
 				t.Errorf("%s: programs %d and %d, were both %d", failing, a, b, program)
 			}
@@ -224,5 +136,53 @@ func TestTablesChangeTheirSizeUnderTraffic(t *testing.T) {
 		if b := d.Tables.BackendEntries(); len(b) != 1 || b[0].Name != "b1" || len(d.Tables.ServiceEntries()) != 1 {
 			t.Errorf("names of backends %v, of services %v", b, d.Tables.ServiceEntries())
 		}
+	})
+}
+
+// Packets that the new program has forwarded before a step fails count for those who read the old one's counters.
+func TestPacketsOfAProgramThatIsTakenBackAreCounted(t *testing.T) {
+	inSite(t, func(s *site) {
+		d := s.run(options("eth0"))
+		defer func() { s.must(d.Close()) }()
+		s.exchange(1)
+		opts := options("eth0")
+		opts.Features.MSS = true
+		staged, err := d.Prepare(opts)
+		s.must(err)
+		s.inst.Failpoint = nil
+		d.inst.Failpoint = func(step string) error {
+			if step == "finish" {
+				s.exchange(2, 3)
+				return unix.EIO
+			}
+			return nil
+		}
+		if err := staged.Publish(); !errors.Is(err, unix.EIO) {
+			t.Errorf("publish: %v, want the failure", err)
+		}
+		s.exchange(4)
+		if got := d.Tables.BackendCounter(1).Packets; got != 4 {
+			t.Errorf("%d packets counted, want 4", got)
+		}
+	})
+}
+
+func TestInterfaceWhosePinsAreGoneIsTakenOver(t *testing.T) {
+	inSite(t, func(s *site) {
+		s.must(s.run(options("eth0")).Close())
+		s.must(s.inst.removeGeneration(1))
+		d, a := s.open(options("eth0"))
+		if a.Kind != Fresh {
+			t.Errorf("found %+v, want nothing to take over but a link", a)
+		}
+		s.serve(d.Tables)
+		stream := s.startStream()
+		stream.awaitMore(20)
+		s.must(d.Publish())
+		stream.awaitMore(20)
+		if sent, lost := stream.end(); lost != 0 {
+			t.Errorf("%d of %d datagrams are lost", lost, sent)
+		}
+		s.must(d.Close())
 	})
 }

@@ -130,6 +130,25 @@ func (m *Migration) Counters() {
 	}
 }
 
+// TakeBack adds what the new program has counted to the former's counters, when
+// that one goes on instead.
+func (m *Migration) TakeBack() {
+	base, counted := m.from.tables[bpf.XlbMapCounterBase], m.to[bpf.XlbMapCounters]
+	if base == nil || counted == nil {
+		return
+	}
+	rows := counted.rows / m.cpus
+	for row := range min(rows, base.rows) {
+		for _, field := range []string{"packets", "bytes"} {
+			sum := base.number(row, field, 0)
+			for cpu := range m.cpus {
+				sum += counted.number(cpu*rows+row, field, 0)
+			}
+			base.setWord(row, field, sum)
+		}
+	}
+}
+
 // copyFlows puts flow records into the buckets of a table of another size.
 func copyFlows(to, from *table, tick uint64, update bool) {
 	count, known := from.count("flows"), min(from.rows, to.rows)
