@@ -142,3 +142,49 @@ func TestNodesDenyListComesBeforeAllServices(t *testing.T) {
 	p.must(p.tables.SetRules(maps.NodeRules, nil))
 	p.sources(t, map[string]string{"198.51.100.7": allowed, "2001:db8:51::7": allowed})
 }
+
+// Tens of thousands of rules are replaced by others while packets come: a source that both lists deny never passes, and
+// one that neither knows always does.
+func TestRulesAreReplacedWithoutAGap(t *testing.T) {
+	limits := testLimits
+	limits.Rules = 1 << 17
+	p := newPathWith(t, maps.Settings{Key: maps.Key{1}, Limits: limits}, maps.AllFeatures())
+	p.offerWeb(maps.Service{Filter: maps.AllowOthers})
+	var lists [2][]maps.Rule
+	for i := range lists {
+		for host := range 30_000 {
+			addr := netip.AddrFrom4([4]byte{100, byte(64 + i), byte(host / 250), byte(1 + host%250)})
+			lists[i] = append(lists[i], maps.Rule{Source: netip.PrefixFrom(addr, 32)})
+		}
+	}
+	lists[0] = append(lists[0], rules(false, "198.51.100.0/24")...)
+	lists[0] = append(lists[0], rules(true, "198.51.100.128/25")...)
+	lists[1] = append(lists[1], rules(false, "198.51.0.0/16", "198.51.100.7/32")...)
+	p.must(p.tables.SetRules(0, lists[0]))
+	done := make(chan error)
+	go func() {
+		defer close(done)
+		for i := range 4 {
+			if err := p.tables.SetRules(0, lists[(i+1)%2]); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	denied, other := arriving(family4.tcp(t, 443, 5)), arriving(from(t, netip.MustParseAddrPort("203.0.113.9:4242"), maps.TCP))
+	for tried := 0; ; tried++ {
+		if verdict, _ := p.run(denied); verdict != xdpDrop {
+			t.Fatalf("packet %d of a source that is always denied: verdict %d, want drop", tried, verdict)
+		}
+		if verdict, _ := p.run(other); verdict != xdpTX {
+			t.Fatalf("packet %d of a source that is never denied: verdict %d, want TX", tried, verdict)
+		}
+		select {
+		case err := <-done:
+			p.must(err)
+			t.Logf("%d packets of each while the rules changed four times", tried+1)
+			return
+		default:
+		}
+	}
+}

@@ -2,9 +2,12 @@ package bpf_test
 
 import (
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/xlb-project/xlb/bpf"
@@ -55,6 +58,35 @@ func TestServiceRateIsExact(t *testing.T) {
 				t.Errorf("%s: %s later %d packets of 20 forwarded, want %d", f.name, c.after, got, c.want)
 			}
 		}
+	}
+}
+
+// However many CPUs get a service's packets at once, no more and no fewer than the limit pass, and the rest is counted.
+func TestServiceRateIsExactOnAllCPUsAtOnce(t *testing.T) {
+	p := clocked(t)
+	const burst, senders, each = 5000, 4, 10_000
+	p.offerWeb(maps.Service{Packets: maps.Rate{Interval: time.Millisecond, Tolerance: (burst - 1) * time.Millisecond}})
+	p.tables.SetTime(uint64(time.Hour))
+	frame := arriving(family4.udp(t, 443, 5))
+	counted := p.counted(func() {
+		var all sync.WaitGroup
+		for range senders {
+			all.Go(func() {
+				for range each {
+					if _, err := p.prog.Run(&ebpf.RunOptions{Data: frame}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+	})
+	want := map[bpf.Reason]maps.Counter{
+		bpf.ReasonForwarded:   {Packets: burst, Bytes: burst * uint64(len(frame))},
+		bpf.ReasonServiceRate: {Packets: senders*each - burst, Bytes: (senders*each - burst) * uint64(len(frame))},
+	}
+	if diff := cmp.Diff(want, counted); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
 	}
 }
 
