@@ -73,6 +73,7 @@ type Engine struct {
 	drift     int    // objects that differ from the file
 	overruns  uint64 // of news from the kernel, as last seen
 	broken    string // why the data path is not as it should be, for the log
+	unmended  string // why an interface that was away is without a program, for the log
 	sweeper   sweeper
 	rerouted  []*backend // whose way has changed since the last round
 	moved     int        // slots since they were last told about

@@ -52,6 +52,8 @@ type Plane interface {
 	Prepare(maps.PlaneOptions) (Staged, error)
 	// Publish puts to work what was loaded aside when the plane was opened, if it was.
 	Publish() error
+	// Mend puts the program on interfaces again that were away, and says whether it had to.
+	Mend() (bool, error)
 }
 
 // Staged is a program that stands aside until Publish or Discard.

@@ -141,6 +141,34 @@ func (e *Engine) use(tables Dataplane) {
 	e.setTick()
 }
 
+// reattach has the program put on interfaces again that were away: made anew, they
+// have other numbers.
+func (e *Engine) reattach() {
+	if e.Plane == nil {
+		return
+	}
+	mended, err := e.Plane.Mend()
+	if err != nil {
+		if e.unmended != err.Error() {
+			e.unmended = err.Error()
+			e.warn(EventProgram, nil, nil, "an interface that was away is not forwarded on: %v", err)
+		}
+		return
+	}
+	e.unmended = ""
+	if !mended {
+		return
+	}
+	links := e.Interfaces
+	if e.Preflight != nil {
+		if now, err := e.Preflight(e.cfg); err == nil { // fails while another one is away
+			links = now
+		}
+	}
+	e.number(links, e.Plane.Egress())
+	e.tell(EventProgram, nil, nil, "the program is on an interface again that was away")
+}
+
 // programPlan says how the program changes for a configuration; nil if it does not.
 func (e *Engine) programPlan(cfg *config.Config) *ProgramPlan {
 	is, to := e.options, PlaneOptions(cfg)

@@ -39,6 +39,7 @@ func (e *Engine) forgetStrangers() {
 // tick does what comes with time.
 func (e *Engine) tick() {
 	e.setTick()
+	e.reattach()
 	e.endDrains()
 	e.endLeaving()
 	for _, s := range e.services {

@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"log/slog"
-	"slices"
 
-	"github.com/xlb-project/xlb/bpf"
 	"github.com/xlb-project/xlb/control"
 	"github.com/xlb-project/xlb/loader"
 	"github.com/xlb-project/xlb/maps"
@@ -30,12 +28,17 @@ func (p *plane) Publish() error {
 	return nil
 }
 
+func (p *plane) Mend() (bool, error) {
+	on, err := p.path.Mend()
+	return len(on) > 0, err
+}
+
 func (p *plane) Prepare(opts maps.PlaneOptions) (control.Staged, error) {
 	s, err := p.path.Prepare(opts)
 	if err != nil {
 		return nil, err
 	}
-	return &staged{s, p}, nil
+	return staged{s}, nil
 }
 
 // attachProbes has marked probes take the way of a backend's traffic. Where the
@@ -73,25 +76,13 @@ func (p *plane) Close() error {
 // staged is a program that stands aside.
 type staged struct {
 	*loader.Staged
-	plane *plane
 }
 
-func (s *staged) Tables() control.Dataplane { return s.Staged.Tables }
+func (s staged) Tables() control.Dataplane { return s.Staged.Tables }
 
-func (s *staged) Egress() map[int]uint32 { return egress(s.Interfaces()) }
+func (s staged) Egress() map[int]uint32 { return egress(s.Interfaces()) }
 
-func (s *staged) Anew() bool { return len(s.Staged.Anew()) > 0 }
-
-func (s *staged) Publish() error {
-	moved := slices.Contains(s.Staged.Anew(), bpf.XlbMapBackends)
-	if err := s.Staged.Publish(); err != nil {
-		return err
-	}
-	if moved { // probes read the table that is gone
-		s.plane.attachProbes()
-	}
-	return nil
-}
+func (s staged) Anew() bool { return len(s.Staged.Anew()) > 0 }
 
 func egress(all []loader.Interface) map[int]uint32 {
 	numbers := map[int]uint32{}
