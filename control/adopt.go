@@ -36,6 +36,7 @@ func (e *Engine) adopt() {
 		e.numbers.claimBackend(b)
 	}
 	for _, s := range e.services {
+		e.adoptServerIDs(s)
 		e.adoptSlots(s)
 	}
 	e.adopted = len(e.services)
@@ -74,6 +75,16 @@ func (e *Engine) adoptBackend(s *service, entry maps.BackendEntry) *backend {
 		b.growth = growth{true, e.now() - time.Duration(b.live*float64(over))}
 	}
 	return b
+}
+
+// adoptServerIDs gives backends on their way out the names by which QUIC packets
+// find them: no configuration has these any more.
+func (e *Engine) adoptServerIDs(s *service) {
+	for _, id := range e.Dataplane.ServerIDs(s.id) {
+		if b := e.numbers.backend(id.Backend); b != nil && b.leaving {
+			b.cfg.ServerID = id.ID
+		}
+	}
 }
 
 func (e *Engine) adoptSlots(s *service) {

@@ -86,6 +86,26 @@ func TestARemovedBackendLivesOnOverARestart(t *testing.T) {
 	})
 }
 
+func TestARemovedBackendKeepsItsServerIDOverARestart(t *testing.T) {
+	const settings = "    protocol: udp\n    quic: {server_id_length: 1}\n"
+	all := withBackends(settings) + "      - {address: 10.0.0.1, server_id: \"01\"}\n      - {address: 10.0.0.2, server_id: \"02\"}\n"
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, all)
+		n.start()
+		n.tell(nil, hosts(1, 2)...)
+		id := n.plane.idOf("web/10.0.0.1")
+		n.file = withBackends(settings) + "      - {address: 10.0.0.2, server_id: \"02\"}\n"
+		n.mustApply(n.file)
+		n.stop()
+		n.start()
+		defer n.stop()
+		n.tell(nil, hosts(1, 2)...)
+		if !slices.ContainsFunc(n.plane.ids[0], func(s maps.ServerID) bool { return s.Backend == id && slices.Equal(s.ID, []byte{1}) }) {
+			t.Errorf("server IDs are %v, want one of backend %d", n.plane.ids[0], id)
+		}
+	})
+}
+
 func TestABackendThatComesBackWhileItLingersIsTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := twoServe(t)

@@ -22,6 +22,7 @@ type Dataplane interface {
 	RemoveService(maps.ServiceID) error
 	SetListeners([]maps.Listener) error
 
+	ServerIDs(maps.ServiceID) []maps.ServerID
 	Backend(maps.BackendID) maps.BackendState
 	SetBackend(maps.BackendID, maps.Backend) error
 	SetBackendState(maps.BackendID, maps.BackendState) error

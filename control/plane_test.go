@@ -121,6 +121,8 @@ func (p *plane) SetServerIDs(id maps.ServiceID, _ maps.ServerIDLengths, ids []ma
 	return nil
 }
 
+func (p *plane) ServerIDs(id maps.ServiceID) []maps.ServerID { return p.ids[id] }
+
 func (p *plane) SetService(id maps.ServiceID, s maps.Service) error {
 	if err := p.write("settings of %d", id); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package maps
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -214,6 +215,28 @@ func (t *Tables) SetServerIDs(id ServiceID, lengths ServerIDLengths, ids []Serve
 		t.idSlab.retire(first, idBlock(mask))
 	}
 	return nil
+}
+
+// ServerIDs reads the server IDs of a service, in no particular order.
+func (t *Tables) ServerIDs(id ServiceID) []ServerID {
+	if int(id) >= len(t.services.rows) {
+		return nil
+	}
+	row := &t.services.rows[id]
+	first, mask := int(row.Ids), int(row.IdMask)
+	if word(first, mask) == noServerIDs {
+		return nil
+	}
+	var out []ServerID
+	for _, r := range t.serverIDs.rows[first+1 : first+idBlock(mask)] {
+		if r.Used == 0 || int(r.Rotation) >= len(row.IdLengths) || row.IdLengths[r.Rotation] > 8 {
+			continue
+		}
+		var number [8]byte
+		binary.BigEndian.PutUint64(number[:], r.Id)
+		out = append(out, ServerID{Rotation: r.Rotation, ID: number[8-row.IdLengths[r.Rotation]:], Backend: BackendID(r.Backend)})
+	}
+	return out
 }
 
 // idBlock returns how many rows a block of server IDs has: its seed, as many as

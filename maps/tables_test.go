@@ -1,6 +1,7 @@
 package maps
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -95,5 +96,32 @@ func TestNumbersPastTheLimitsAreRefused(t *testing.T) {
 func TestGraceFallsBackToAMapUpdate(t *testing.T) {
 	if err := graceByMap(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestServerIDsAreReadAsTheyWereWritten(t *testing.T) {
+	tables := newTables(t, Limits{Services: 2, Backends: 4, Slots: 30, ServerIDs: 16})
+	lengths := ServerIDLengths{0: 3, 2: 8}
+	want := []ServerID{
+		{0, []byte{0, 0, 1}, 1}, {0, []byte{0xff, 0, 2}, 2},
+		{2, []byte{1, 2, 3, 4, 5, 6, 7, 8}, 1}, {2, []byte{0, 0, 0, 0, 0, 0, 0, 9}, 2},
+	}
+	if got := tables.ServerIDs(1); got != nil {
+		t.Errorf("a service without server IDs has %v", got)
+	}
+	if err := tables.SetServerIDs(1, lengths, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := tables.SetService(1, Service{QUIC: lengths}); err != nil {
+		t.Fatal(err)
+	}
+	got := tables.ServerIDs(1)
+	slices.SortFunc(got, func(a, b ServerID) int {
+		return cmp.Or(int(a.Rotation)-int(b.Rotation), int(a.Backend)-int(b.Backend))
+	})
+	if !slices.EqualFunc(got, want, func(a, b ServerID) bool {
+		return a.Rotation == b.Rotation && a.Backend == b.Backend && slices.Equal(a.ID, b.ID)
+	}) {
+		t.Errorf("server IDs %v, want %v", got, want)
 	}
 }
