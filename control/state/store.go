@@ -32,7 +32,11 @@ type Store struct {
 // Open takes the directory, which it makes if need be. It returns ErrInUse if
 // another daemon holds it.
 func Open(dir string) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	err := os.MkdirAll(dir, 0o700)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("make state directory: not permitted: run as root, or set state_dir to a directory of your own (%w)", err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
