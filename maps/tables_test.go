@@ -6,33 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/cilium/ebpf"
-
-	"github.com/xlb-project/xlb/bpf"
 )
 
-// newTables opens tables of a loaded program with little room.
+// newTables opens the tables of a program with little room.
 func newTables(t *testing.T, limits Limits) *Tables {
 	t.Helper()
-	spec, err := bpf.LoadXlb()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := Specialise(spec, Settings{Limits: limits}, AllFeatures()); err != nil {
-		t.Fatal(err)
-	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		t.Fatalf("load (tests of the tables need root): %+v", err)
-	}
-	t.Cleanup(coll.Close)
-	tables, err := Open(coll.Maps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tables.Close() })
-	return tables
+	maps, _ := newMaps(t, limits)
+	return openTables(t, maps)
 }
 
 func TestNewSlotTableIsWrittenBesideTheOldOne(t *testing.T) {
