@@ -103,6 +103,19 @@ func TestProgramIsTestedAsIfADaemonHadBeenThere(t *testing.T) {
 	})
 }
 
+func TestProgramIsNotBlamedForAnInterfaceThatIsAway(t *testing.T) {
+	inSite(t, func(s *site) {
+		d := s.run(options("eth0"))
+		defer func() { s.must(d.Close()) }()
+		s.must(d.Tables.SetBackend(1, xlb.Backend{Forward: xlb.L2, Up: true, Accepts: true, Ifindex: 1 << 20, Egress: 7, MTU: 1500}))
+		opts := options("eth0")
+		opts.Features.MSS = true
+		staged, err := d.Prepare(opts)
+		s.must(err)
+		s.must(staged.Publish())
+	})
+}
+
 // The self-test must know what becomes of packets to every kind of service, or it would stand in the way of an upgrade.
 func TestEveryKindOfServicePassesTheSelfTest(t *testing.T) {
 	inSite(t, func(s *site) {
