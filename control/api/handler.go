@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,8 +23,8 @@ const (
 	// MaxBody bounds a request's body: a configuration may be as long as a file.
 	MaxBody = 16 << 20
 
-	maxSmallBody = 64 << 10
-	bodyTimeout  = 30 * time.Second // for all of a body to arrive
+	maxSmallBody       = 64 << 10
+	defaultBodyTimeout = 30 * time.Second
 )
 
 // Options are what a handler needs besides its node.
@@ -32,6 +33,8 @@ type Options struct {
 	Version  string // of xlb
 	Instance string // that the daemon runs
 	Log      *slog.Logger
+
+	bodyTimeout time.Duration // for all of a body to arrive; 0: the default
 }
 
 // routes registers what the API answers.
@@ -80,7 +83,7 @@ type named interface{ object() string }
 func add[I, O any](r *routes, needs right, op huma.Operation, answer func(context.Context, *I) (*O, error)) {
 	op.Middlewares = append(op.Middlewares, r.require(needs))
 	op.DefaultStatus = http.StatusOK
-	op.BodyReadTimeout = bodyTimeout
+	op.BodyReadTimeout = cmp.Or(r.bodyTimeout, defaultBodyTimeout)
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxSmallBody
 	}
@@ -88,10 +91,6 @@ func add[I, O any](r *routes, needs right, op huma.Operation, answer func(contex
 		op.Description = strings.TrimSpace(op.Description + " Needs root or membership of the group.")
 	}
 	huma.Register(r.API, op, func(ctx context.Context, in *I) (*O, error) {
-		// The deadline was the body's; later it would end the request.
-		if err := controller(ctx).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return nil, err
-		}
 		out, err := answer(ctx, in)
 		if err == nil {
 			return out, nil
