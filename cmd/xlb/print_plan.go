@@ -64,6 +64,9 @@ func printChanges(w io.Writer, changes []control.Change) {
 		default:
 			fmt.Fprintf(w, "    %s: %s -> %s\n", c.Field, c.From, c.To)
 		}
+		if c.Restart {
+			fmt.Fprintf(w, "      only a new daemon can do that: %s\n", c.Reason)
+		}
 	}
 }
 

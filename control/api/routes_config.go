@@ -63,6 +63,12 @@ type planOutput struct {
 }
 
 func newPlan(plan control.Plan, err error) (*planOutput, error) {
+	if plan.Changes == nil {
+		plan.Changes = []control.Change{}
+	}
+	if plan.Services == nil {
+		plan.Services = []control.ServicePlan{}
+	}
 	return &planOutput{etag(plan.Revision), plan}, err
 }
 

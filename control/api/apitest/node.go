@@ -118,13 +118,12 @@ func (n *Node) plan(from, to *config.Config) control.Plan {
 	p := control.Plan{Revision: n.revision, Changes: []control.Change{}, Services: []control.ServicePlan{}}
 	touched := map[string]control.Action{}
 	for _, c := range config.Diff(from, to) {
-		change := control.Change{Action: control.Action(c.Action), Object: c.Object, Field: c.Field, From: c.From, To: c.To}
-		p.Changes = append(p.Changes, change)
+		p.Changes = append(p.Changes, c)
 		kind, name, _ := strings.Cut(c.Object, " ")
 		name, _, _ = strings.Cut(name, "/")
 		switch {
 		case kind == "service" && c.Field == "":
-			touched[name] = change.Action
+			touched[name] = c.Action
 		case kind != "node" && touched[name] == "":
 			touched[name] = control.ActionChange
 		}

@@ -123,11 +123,11 @@ func all(t *testing.T, name string) (packets []Packet) {
 // recorder takes down what a data path is told at first, in the model's terms.
 type recorder struct {
 	control.Dataplane
-	model.State
+	state model.State
 }
 
 func newRecorder(settings maps.Settings) *recorder {
-	return &recorder{State: model.State{
+	return &recorder{state: model.State{
 		Settings: settings,
 		Services: map[maps.ServiceID]maps.Service{}, Slots: map[maps.ServiceID][]maps.BackendID{},
 		Backends: map[maps.BackendID]maps.Backend{}, Rules: map[maps.ServiceID][]maps.Rule{},
@@ -137,41 +137,54 @@ func newRecorder(settings maps.Settings) *recorder {
 
 func (r *recorder) SetRules(id maps.ServiceID, rules []maps.Rule) error {
 	if id != maps.NodeRules {
-		r.Rules[id] = rules
+		r.state.Rules[id] = rules
 		return nil
 	}
 	for _, rule := range rules {
-		r.NodeDeny = append(r.NodeDeny, rule.Source)
+		r.state.NodeDeny = append(r.state.NodeDeny, rule.Source)
 	}
 	return nil
 }
 
 func (r *recorder) SetServerIDs(id maps.ServiceID, _ maps.ServerIDLengths, ids []maps.ServerID) error {
-	r.ServerIDs[id] = ids
+	r.state.ServerIDs[id] = ids
 	return nil
 }
 
 func (r *recorder) SetService(id maps.ServiceID, s maps.Service) error {
-	r.Services[id] = s
+	r.state.Services[id] = s
 	return nil
 }
 
 func (r *recorder) SetListeners(listeners []maps.Listener) error {
-	r.Listeners = listeners
+	r.state.Listeners = listeners
 	return nil
 }
 
 // SetBackend leaves out the mark by which offline nodes know their backends.
 func (r *recorder) SetBackend(id maps.BackendID, b maps.Backend) error {
 	b.SourceMAC = maps.MAC{}
-	r.Backends[id] = b
+	r.state.Backends[id] = b
 	return nil
 }
 
 func (r *recorder) SetSlotTable(id maps.ServiceID, slots []maps.Slot) error {
-	r.Slots[id] = nil
+	r.state.Slots[id] = nil
 	for _, slot := range slots {
-		r.Slots[id] = append(r.Slots[id], slot.Current)
+		r.state.Slots[id] = append(r.state.Slots[id], slot.Current)
 	}
 	return nil
 }
+
+// What runs before is nothing.
+
+func (r *recorder) ServiceEntries() []maps.ServiceEntry        { return nil }
+func (r *recorder) BackendEntries() []maps.BackendEntry        { return nil }
+func (r *recorder) NameService(maps.ServiceEntry) error        { return nil }
+func (r *recorder) NameBackend(maps.BackendEntry) error        { return nil }
+func (r *recorder) Backend(maps.BackendID) maps.BackendState   { return maps.BackendState{} }
+func (r *recorder) ServerIDs(maps.ServiceID) []maps.ServerID   { return nil }
+func (r *recorder) SlotTable(maps.ServiceID) []maps.Slot       { return nil }
+func (r *recorder) Tick() uint64                               { return 0 }
+func (r *recorder) BackendCounter(maps.BackendID) maps.Counter { return maps.Counter{} }
+func (r *recorder) ResetBackendCounter(maps.BackendID)         {}

@@ -23,7 +23,7 @@ func TestRandomCaptureIsExplainedAsTheModelSays(t *testing.T) {
 	r := newRecorder(settings)
 	_, err := control.Offline(cfg, r, control.OfflineOptions{Ifindex: testRunIfindex, MTU: 1500})
 	must(t, err)
-	m, err := model.New(r.State)
+	m, err := model.New(r.state)
 	must(t, err)
 	var names []string // by number, from 1 on
 	for _, s := range cfg.Services {
@@ -33,7 +33,7 @@ func TestRandomCaptureIsExplainedAsTheModelSays(t *testing.T) {
 	}
 
 	file := filepath.Join(t.TempDir(), "in.pcap")
-	writeRandom(t, file, &r.State, 20000)
+	writeRandom(t, file, &r.state, 20000)
 	n := newNode(t, cfg, Options{})
 	reasons := map[string]int{}
 	for i, p := range all(t, file) {
