@@ -31,6 +31,7 @@ type Checker struct {
 	targets map[TargetID]*target
 	runs    map[string]*run // by Check.Key, but for those without
 	queue   []*target       // in the order of their first change that was not taken
+	started time.Time       // see startAt
 }
 
 // target is guarded by Checker.mu.
@@ -59,8 +60,8 @@ func NewChecker(random func() float64) *Checker {
 	}
 }
 
-// Set adds the target, or replaces its check. The first probe is sent at once, the
-// second after a random part of the interval, which spreads targets that were set
+// Set adds the target, or replaces its check. The first probe is sent at once, or of many
+// that are set together each a little later, the second after a random part of the interval, which spreads targets that were set
 // together, and the others every interval, give or take a tenth, from start to start.
 //
 // If another target has a check with the same key, its probes count for both from now

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,7 +64,7 @@ func (p Exec) run(ctx context.Context) (string, error) {
 	cmd.Dir = "/"
 	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, p.Env...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.WaitDelay = time.Second // for output held open by something that left the group
+	cmd.WaitDelay = minLag / 2 // for output held open by something that left the group
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread() // whose end would otherwise count as xlb's
 	defer runtime.UnlockOSThread()

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -10,6 +11,14 @@ import (
 // jitterShare is how far an interval may stray from its nominal length, as a share
 // of it, so that targets with one interval do not come to be probed in step.
 const jitterShare = 0.1
+
+// New probes start at once as long as they are no more than startBurst, and otherwise one
+// every startPause: thousands at one instant would find targets slow that are not, and this
+// node is what would be too slow.
+const (
+	startBurst = 100
+	startPause = 100 * time.Microsecond
+)
 
 // run sends one check's probes on behalf of all targets that have it.
 type run struct {
@@ -48,13 +57,38 @@ func (c *Checker) join(t *target, check Check, former <-chan struct{}) {
 	if check.Key != "" {
 		c.runs[check.Key] = r
 	}
+	pause := time.Until(c.startAt())
 	c.wg.Go(func() {
 		defer close(r.done)
 		if former != nil {
 			<-former // probes of one target never overlap
 		}
-		c.watch(ctx, r)
+		if pause <= 0 || sleep(ctx, pause) {
+			c.watch(ctx, r)
+		}
 	})
+}
+
+// startAt returns when the next new probe may start.
+func (c *Checker) startAt() time.Time {
+	now := time.Now()
+	if c.started.Before(now) {
+		c.started = now
+	}
+	c.started = c.started.Add(startPause)
+	return c.started.Add(-startBurst * startPause)
+}
+
+// sleep returns false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // leave takes t out of its run, which ends with its last target. It returns the channel
@@ -112,10 +146,20 @@ func (c *Checker) pause(interval time.Duration, first bool) time.Duration {
 	return time.Duration(share * float64(interval))
 }
 
+// minLag is how late this node must at least be to have been too slow itself.
+const minLag = 250 * time.Millisecond
+
+// probe sends one probe. That it ran out of time counts only if this node noticed about when
+// it did: a node that stands still for a second must not take all its targets down.
 func probe(ctx context.Context, check Check) (string, error) {
+	start := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, check.Timeout, timeoutError(check.Timeout))
 	defer cancel()
 	answer, err := check.Probe.Probe(ctx)
+	var timeout timeoutError
+	if lag := time.Since(start) - check.Timeout; errors.As(err, &timeout) && lag > max(check.Timeout/2, minLag) {
+		return "", fmt.Errorf("%w: this node was %s late", ErrNotSent, lag.Round(time.Millisecond))
+	}
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // passed, but too late
 	}

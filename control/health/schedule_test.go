@@ -41,6 +41,26 @@ func TestPassThatComesTooLateHasFailed(t *testing.T) {
 	})
 }
 
+func TestNodeThatWasTooSlowItselfSaysNothing(t *testing.T) {
+	for _, tc := range []struct {
+		late time.Duration
+		want State
+	}{{200 * time.Millisecond, Down}, {300 * time.Millisecond, Unknown}} {
+		bubble(t, middle, func(t *testing.T, c *Checker) {
+			set(t, c, "a", every(proberFunc(func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				time.Sleep(tc.late) // stands for a process that got no time to run
+				return "", context.Cause(ctx)
+			})))
+			after(900 * time.Millisecond)
+			s := status(t, c, "a")
+			if s.State != tc.want || s.State == Unknown && s.Answer != "not sent: this node was 300ms late" {
+				t.Errorf("late by %v: %+v", tc.late, s)
+			}
+		})
+	}
+}
+
 func TestPausesAreMeasuredFromStartToStartWithinATenth(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
@@ -138,10 +158,10 @@ func TestManyTargetsKeepTheirScheduleAndSpread(t *testing.T) {
 		after(20 * time.Second)
 		var perTenth [tenths]int
 		for i, s := range starts {
-			if s[0] != begin {
-				t.Fatalf("target %d: first probe after %v", i, s[0].Sub(begin))
+			if got, want := s[0].Sub(begin), max(0, time.Duration(i+1-startBurst)*startPause); got != want {
+				t.Fatalf("target %d: first probe after %v, want %v", i, got, want)
 			}
-			perTenth[min(s[1].Sub(begin)*tenths/interval, tenths-1)]++
+			perTenth[min(s[1].Sub(s[0])*tenths/interval, tenths-1)]++
 			for n := 2; n < len(s); n++ {
 				if pause := s[n].Sub(s[n-1]); pause < interval*9/10 || pause > interval*11/10 {
 					t.Fatalf("target %d: pause of %v before probe %d", i, pause, n+1)
