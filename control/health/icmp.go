@@ -99,7 +99,23 @@ func (p ICMP) prepare(fd int, raw bool) error {
 			return os.NewSyscallError("bind", err)
 		}
 	}
-	return os.NewSyscallError("connect", unix.Connect(fd, sockaddr(p.Addr)))
+	if err := unix.Connect(fd, sockaddr(p.Addr)); err != nil {
+		return os.NewSyscallError("connect", err)
+	}
+	if raw {
+		drain(fd)
+	}
+	return nil
+}
+
+// drain takes off a raw socket what it heard before it was told whom to hear: on a busy node
+// as much as there is room for, so that the answer would find none.
+func drain(fd int) {
+	for {
+		if _, _, err := unix.Recvfrom(fd, nil, unix.MSG_DONTWAIT); err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 // hearEchoReplies keeps all other messages from a raw socket.
