@@ -27,14 +27,7 @@ type GRPC struct {
 
 // Probe calls Check over a connection of its own.
 func (p GRPC) Probe(ctx context.Context) (string, error) {
-	err := converse(ctx, p.Via, p.Addr, func(conn net.Conn) (err error) {
-		if p.Secure != nil {
-			if conn, err = p.Secure.client(conn); err != nil {
-				return err
-			}
-		}
-		return p.call(conn)
-	})
+	err := converseSecure(ctx, p.Via, p.Addr, p.Secure, p.call)
 	if err != nil {
 		return "", reason(ctx, err)
 	}

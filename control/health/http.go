@@ -61,12 +61,7 @@ func (p HTTP) Probe(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("build request: %w", err)
 	}
 	var a answer
-	err = converse(ctx, p.Via, p.Addr, func(conn net.Conn) (err error) {
-		if p.Secure != nil {
-			if conn, err = p.Secure.client(conn); err != nil {
-				return err
-			}
-		}
+	err = converseSecure(ctx, p.Via, p.Addr, p.Secure, func(conn net.Conn) (err error) {
 		if p.HTTP2 {
 			a, err = p.exchange2(conn, u)
 		} else {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Secure says how a probe speaks TLS. NewSecure makes one.
+// Secure says how probes speak TLS. NewSecure makes one.
 type Secure struct {
 	Name     string // asked for as SNI, and what the certificate must be for; empty: nothing is asked for, any will do
 	Verify   bool   // whether the certificate must be valid
@@ -21,7 +21,7 @@ type Secure struct {
 	config *tls.Config
 }
 
-// NewSecure returns how a probe speaks TLS.
+// NewSecure returns how probes speak TLS.
 func NewSecure(name string, verify bool, roots *Roots, protocol string) *Secure {
 	s := &Secure{Name: name, Verify: verify, Roots: roots, Protocol: protocol}
 	s.config = &tls.Config{
@@ -29,7 +29,7 @@ func NewSecure(name string, verify bool, roots *Roots, protocol string) *Secure 
 		InsecureSkipVerify: !verify || name == "",
 		// The key exchange that is safe from quantum computers costs both sides more than
 		// all the rest of a probe, and tells nothing.
-		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
 	}
 	if protocol != "" {
 		s.config.NextProtos = []string{protocol}
@@ -45,19 +45,6 @@ func NewSecure(name string, verify bool, roots *Roots, protocol string) *Secure 
 	return s
 }
 
-// client shakes hands over conn. Sessions are never resumed: the certificate is what many
-// failures are about.
-func (s *Secure) client(conn net.Conn) (*tls.Conn, error) {
-	c := tls.Client(conn, s.config)
-	if err := c.Handshake(); err != nil { // conn ends with the probe's context
-		return nil, plainTLS(err)
-	}
-	if s.Protocol != "" && c.ConnectionState().NegotiatedProtocol != s.Protocol && s.Protocol != HTTP1 {
-		return nil, fmt.Errorf("server does not speak %s", s.Protocol)
-	}
-	return c, nil
-}
-
 func verifyChain(chain []*x509.Certificate, roots *x509.CertPool) error {
 	between := x509.NewCertPool()
 	for _, c := range chain[1:] {
@@ -65,6 +52,24 @@ func verifyChain(chain []*x509.Certificate, roots *x509.CertPool) error {
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
 	return err
+}
+
+// converseSecure is converse by TLS, or without if s is nil. Sessions are never resumed: the
+// certificate is what many failures are about.
+func converseSecure(ctx context.Context, via Via, addr netip.AddrPort, s *Secure, talk func(net.Conn) error) error {
+	return converse(ctx, via, addr, func(conn net.Conn) error {
+		if s == nil {
+			return talk(conn)
+		}
+		c := tls.Client(conn, s.config)
+		if err := c.Handshake(); err != nil { // ends with ctx, as conn does
+			return plainTLS(err)
+		}
+		if s.Protocol == HTTP2 && c.ConnectionState().NegotiatedProtocol != HTTP2 {
+			return errors.New("server does not speak HTTP/2")
+		}
+		return talk(c)
+	})
 }
 
 // plainTLS passes on errors of the connection, and puts those of TLS, which quote the
@@ -111,12 +116,9 @@ type TLS struct {
 // Probe shakes hands over a connection of its own.
 func (p TLS) Probe(ctx context.Context) (string, error) {
 	var version uint16
-	err := converse(ctx, p.Via, p.Addr, func(conn net.Conn) error {
-		c, err := p.Secure.client(conn)
-		if err == nil {
-			version = c.ConnectionState().Version
-		}
-		return err
+	err := converseSecure(ctx, p.Via, p.Addr, p.Secure, func(conn net.Conn) error {
+		version = conn.(*tls.Conn).ConnectionState().Version
+		return nil
 	})
 	if err != nil {
 		return "", reason(ctx, err)

@@ -62,7 +62,7 @@ func TestTLSIsJudgedByTheHandshake(t *testing.T) {
 		{"expired", with(expired), verified, "", "certificate expired or not yet valid"},
 		{"for clients only", with(forClients), verified, "", "certificate not valid for a server"},
 		{"not verified", with(expired), NewSecure("example.org", false, nil, ""), "TLS 1.3", ""},
-		{"no protocol", with(nil), NewSecure("", false, nil, HTTP2), "", "server does not speak h2"},
+		{"no protocol", with(nil), NewSecure("", false, nil, HTTP2), "", "server does not speak HTTP/2"},
 		{"no common protocol", with(nil, func(c *tls.Config) { c.NextProtos = []string{"h3"} }), NewSecure("", false, nil, HTTP2),
 			"", "server refused the handshake: no application protocol"},
 		{"certificate of the client wanted", with(nil, upTo(tls.VersionTLS12), func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), verified,
