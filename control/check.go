@@ -56,7 +56,7 @@ func proberOf(cfg *config.Config, s *config.Service, b *config.Backend, via heal
 	case h.Exec != nil && !cfg.Health.AllowExec:
 		return nil, errors.New("the node does not allow programs as checks: write health: {allow_exec: true}")
 	case h.Exec != nil:
-		return health.Exec{Command: h.Exec.Command, Env: facts(s, b, via)}, nil
+		return health.Exec{Command: h.Exec.Command, Env: facts(s, b)}, nil
 	}
 	return nil, errors.New("it says nothing to check")
 }
@@ -105,22 +105,15 @@ func secureOf(t *config.TLS, protocol string) (*health.Secure, error) {
 }
 
 // facts are what a program is told in its environment.
-func facts(s *config.Service, b *config.Backend, via health.Via) []string {
+func facts(s *config.Service, b *config.Backend) []string {
 	env := []string{
 		"XLB_SERVICE=" + s.Name,
 		"XLB_VIP=" + s.VIP.Addr().String(),
-		"XLB_FORWARD=" + string(s.Forward),
 		"XLB_BACKEND=" + b.Name,
 		"XLB_ADDRESS=" + b.Address.String(),
 	}
-	if len(s.Ports) > 0 && s.Ports[0] != config.AnyPort {
+	if len(s.Ports) > 0 {
 		env = append(env, fmt.Sprintf("XLB_PORT=%d", s.Ports[0].First))
-	}
-	if len(s.Protocols) > 0 {
-		env = append(env, "XLB_PROTOCOL="+string(s.Protocols[0]))
-	}
-	if via != (health.Via{}) {
-		env = append(env, fmt.Sprintf("XLB_MARK=%#x", via.Mark), "XLB_SOURCE="+via.Source.String())
 	}
 	return env
 }

@@ -14,7 +14,7 @@ import (
 
 func checkedService(change func(*config.Service)) *config.Service {
 	s := &config.Service{
-		Name: "web", VIP: netip.MustParsePrefix("192.0.2.10/32"),
+		Name: "web", VIP: netip.MustParsePrefix("192.0.2.10/32"), Ports: []config.PortRange{{First: 80, Last: 89}},
 		Health: &config.Health{
 			HTTP:     &config.HTTPCheck{Path: "/healthz", Port: 80, Host: "www.example.com", Status: []int{200}},
 			Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3,
@@ -48,6 +48,86 @@ func TestCheckGoesToTheBackendOrThroughItsTunnelToTheVIP(t *testing.T) {
 	want.Addr, want.Via = netip.MustParseAddrPort("192.0.2.10:80"), via
 	if diff := cmp.Diff(want, mustCheck(t, s, 0, via).Probe, addresses); diff != "" {
 		t.Errorf("to the VIP (-want +got):\n%s", diff)
+	}
+}
+
+func TestEveryKindOfCheckIsSentAsConfigured(t *testing.T) {
+	via := health.Via{Mark: 0x58000007, Source: netip.MustParseAddr("10.0.0.1")}
+	vip := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("192.0.2.10"), port) }
+	plain := health.HTTP{
+		Addr: vip(8080), Via: via, Host: "www.example.com", Path: "/healthz", Status: []int{200, 204},
+		Header: []health.Field{{Name: "X-Probe", Value: "1"}}, Expected: []health.Field{{Name: "X-Ready", Value: ""}},
+	}
+	web := config.HTTPCheck{
+		Port: 8080, Host: plain.Host, Path: plain.Path, Status: plain.Status,
+		RequestHeaders: []config.Header{{Name: "X-Probe", Value: "1"}}, ResponseHeaders: []config.Header{{Name: "X-Ready"}},
+	}
+	with := func(change func(*config.HTTPCheck)) config.Health {
+		h := web
+		change(&h)
+		return config.Health{HTTP: &h}
+	}
+	wanted := func(change func(*health.HTTP)) health.Prober {
+		p := plain
+		change(&p)
+		return p
+	}
+	sni := config.TLS{SNI: "www.example.com", Verify: true}
+	secure := func(protocol string) *health.Secure { return health.NewSecure("www.example.com", true, nil, protocol) }
+	for name, tc := range map[string]struct {
+		health config.Health
+		want   health.Prober
+	}{
+		"http": {with(func(*config.HTTPCheck) {}), plain},
+		"http with a body": {with(func(h *config.HTTPCheck) { h.Body, h.BodyMatches = "ok", "^ok$" }),
+			wanted(func(p *health.HTTP) { p.Body = &health.Match{Text: "ok", Pattern: "^ok$"} })},
+		"http2": {with(func(h *config.HTTPCheck) { h.HTTP2 = true }), wanted(func(p *health.HTTP) { p.HTTP2 = true })},
+		"https": {with(func(h *config.HTTPCheck) { h.TLS = &sni }), wanted(func(p *health.HTTP) { p.Secure = secure(health.HTTP1) })},
+		"https by http2": {with(func(h *config.HTTPCheck) { h.TLS, h.HTTP2 = &sni, true }),
+			wanted(func(p *health.HTTP) { p.Secure, p.HTTP2 = secure(health.HTTP2), true })},
+		"tcp":  {config.Health{TCP: &config.TCPCheck{Port: 81}}, health.TCP{Addr: vip(81), Via: via}},
+		"tls":  {config.Health{TLS: &config.TLSCheck{Port: 443, TLS: sni}}, health.TLS{Addr: vip(443), Via: via, Secure: secure("")}},
+		"grpc": {config.Health{GRPC: &config.GRPCCheck{Port: 50051, Service: "s", Host: "h"}}, health.GRPC{Addr: vip(50051), Via: via, Service: "s", Host: "h"}},
+		"grpc by tls": {config.Health{GRPC: &config.GRPCCheck{Port: 50051, TLS: &sni}},
+			health.GRPC{Addr: vip(50051), Via: via, Secure: secure(health.HTTP2)}},
+		"dns": {config.Health{DNS: &config.DNSCheck{Port: 53, Name: "example.com", Type: "A", RCode: "NOERROR", TCP: true, Answer: "192.0.2.1"}},
+			&health.DNS{Addr: vip(53), Via: via, Name: "example.com", Type: "A", RCode: "NOERROR", TCP: true, Answer: "192.0.2.1"}},
+		"udp":  {config.Health{UDP: &config.UDPCheck{Port: 514, Send: []byte{1}, Expect: []byte{2}}}, health.UDP{Addr: vip(514), Via: via, Send: []byte{1}, Expect: []byte{2}}},
+		"icmp": {config.Health{ICMP: &config.ICMPCheck{}}, health.ICMP{Addr: netip.MustParseAddr("192.0.2.10"), Via: via}},
+		"exec": {config.Health{Exec: &config.ExecCheck{Command: []string{"/bin/check", "-v"}}}, health.Exec{Command: []string{"/bin/check", "-v"},
+			Env: []string{"XLB_SERVICE=web", "XLB_VIP=192.0.2.10", "XLB_BACKEND=a", "XLB_ADDRESS=10.1.0.1", "XLB_PORT=80"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := checkedService(func(s *config.Service) {
+				tc.health.Interval, tc.health.FastInterval, tc.health.Timeout = 4*time.Second, time.Second, 3*time.Second
+				tc.health.Rise, tc.health.Fall = 5, 6
+				s.Health = &tc.health
+			})
+			c, err := checkOf(&config.Config{Health: config.HealthSettings{AllowExec: true}}, s, &s.Backends[0], via)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := health.Check{Probe: tc.want, Interval: 4 * time.Second, FastInterval: time.Second, Timeout: 3 * time.Second, Rise: 5, Fall: 6}
+			exported := cmpopts.IgnoreUnexported(health.Secure{}, health.Match{}, health.DNS{}, health.Roots{})
+			if diff := cmp.Diff(want, c, addresses, exported, cmpopts.IgnoreFields(health.Check{}, "Key")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCheckThatCannotBeIsRefusedByName(t *testing.T) {
+	for want, h := range map[string]config.Health{
+		"check web/a: the node does not allow programs as checks: write health: {allow_exec: true}": {Exec: &config.ExecCheck{Command: []string{"/bin/true"}}},
+		"check web/a: read ca_file: stat /no/such/file: no such file or directory":                  {TLS: &config.TLSCheck{TLS: config.TLS{CAFile: "/no/such/file"}}},
+		`check web/a: "X" is not a type of DNS records`:                                             {DNS: &config.DNSCheck{Name: ".", Type: "X", RCode: "NOERROR"}},
+		"check web/a: error parsing regexp: missing closing ): `(`":                                 {HTTP: &config.HTTPCheck{BodyMatches: "("}},
+		"check web/a: it says nothing to check":                                                     {},
+	} {
+		s := checkedService(func(s *config.Service) { s.Health = &h })
+		if _, err := checkOf(&config.Config{}, s, &s.Backends[0], health.Via{}); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
