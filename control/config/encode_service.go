@@ -186,5 +186,5 @@ func (d *Discover) tree(s *Service) *tree {
 	return t
 }
 
-// fast is the interval between checks that contradict a backend's state, unless given.
+// fast is the interval between checks of a backend that fails them, unless given.
 func fast(interval time.Duration) time.Duration { return max(interval/4, min(interval, MinInterval)) }

@@ -56,7 +56,7 @@ type Health struct {
 
 	Target       Target
 	Interval     time.Duration
-	FastInterval time.Duration // while the answers contradict the backend's state; at most Interval
+	FastInterval time.Duration // while the backend is down, or failed its last check; at most Interval
 	Timeout      time.Duration
 	Rise         int      // successes in a row that bring a backend up
 	Fall         int      // failures in a row that take a backend down
@@ -123,7 +123,7 @@ type DNSCheck struct {
 type UDPCheck struct {
 	Port   uint16
 	Send   []byte
-	Expect []byte // the answer contains it; empty: any answer
+	Expect []byte // the answer contains it; empty: silence will do
 }
 
 // ICMPCheck succeeds when an echo request is answered.
