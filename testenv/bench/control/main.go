@@ -1,6 +1,7 @@
 // Command control measures the control plane: how long slot tables take to
 // compute, a change of health to reach all slots, a large configuration to be
-// applied, and xlb to begin forwarding. docs/PERFORMANCE.md has the method.
+// applied, xlb to begin forwarding, and what many health checks cost.
+// docs/PERFORMANCE.md has the method.
 package main
 
 import (
@@ -17,7 +18,17 @@ func main() {
 	flag.StringVar(&o.json, "json", "bench-control.json", "write the results to this `file`")
 	flag.StringVar(&o.xlb, "xlb", "bin/xlb", "`path` of the binary to start")
 	flag.BoolVar(&o.check, "check", false, "exit with status 1 if a bar is missed")
+	flag.StringVar(&o.only, "only", "", "measure this `part` alone: tables, flips, small, large or probes")
+	flag.IntVar(&o.targets, "targets", 10_000, "`number` of targets to probe")
+	served := flag.String(servedFlag[1:], "", "be the servers to probe, and write their certificate to this `file`")
 	flag.Parse()
+	if *served != "" {
+		if err := serveProbed(*served); err != nil {
+			fmt.Fprintf(os.Stderr, "bench-control: serve: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(context.Background(), o); err != nil {
 		fmt.Fprintf(os.Stderr, "bench-control: %v\n", err)
 		os.Exit(1)
@@ -25,14 +36,23 @@ func main() {
 }
 
 type options struct {
-	json, xlb string
-	check     bool
+	json, xlb, only string
+	check           bool
+	targets         int
 }
 
 func run(ctx context.Context, o options) error {
 	var results []report.Result
-	for _, part := range []func(context.Context, options) ([]report.Result, error){benchTables, benchFlips, benchSmall, benchLarge} {
-		r, err := part(ctx, o)
+	for _, part := range []struct {
+		name  string
+		bench func(context.Context, options) ([]report.Result, error)
+	}{
+		{"tables", benchTables}, {"flips", benchFlips}, {"small", benchSmall}, {"large", benchLarge}, {"probes", benchProbes},
+	} {
+		if o.only != "" && o.only != part.name {
+			continue
+		}
+		r, err := part.bench(ctx, o)
 		if err != nil {
 			return err
 		}
