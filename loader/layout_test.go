@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -142,5 +143,24 @@ func TestTablesOfANewerSchemaAreLeftAlone(t *testing.T) {
 			t.Errorf("program %d is on eth0, was %d", got, program)
 		}
 		s.exchange(1)
+	})
+}
+
+func TestDamagedPinsAreToldAndGoAwayWithDown(t *testing.T) {
+	inSite(t, func(s *site) {
+		s.must(s.run(options("eth0")).Close())
+		m, err := ebpf.LoadPinnedMap(s.inst.generationDir(1)+"/"+recordMap, nil)
+		s.must(err)
+		defer m.Close()
+		s.must(m.Put(uint32(0), make([]byte, recordSize)))
+		_, _, err = Open(s.inst, options("eth0"))
+		if !errors.Is(err, xlb.ErrDamaged) || !strings.Contains(err.Error(), "xlb down") {
+			t.Errorf("error %v, want ErrDamaged with a way out", err)
+		}
+		s.exchange(1)
+		s.must(Down(s.inst))
+		if attachedTo(t, "eth0") != 0 {
+			t.Error("eth0 still has a program")
+		}
 	})
 }
