@@ -59,7 +59,9 @@ func TestKernelSaysWhoMayDoWhat(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			log := slog.New(slog.DiscardHandler)
-			go func() { done <- api.Serve(ctx, l, api.Handler(apitest.New(cfg), api.Options{Access: access, Log: log}), log) }()
+			go func() {
+				done <- api.Serve(ctx, l, api.Handler(apitest.New(cfg), api.Options{Access: access, Log: log}), log)
+			}()
 			defer func() { cancel(); must(t, <-done) }()
 
 			if out, status := nobody(t, socket, c.group, "service", "ls"); status != c.look {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	drainPoll  = 500 * time.Millisecond
+	drainPoll  = time.Second
 	drainLine  = 10 * time.Second // between lines where no terminal shows progress
 	daemonGone = 30 * time.Second // that a wait outlasts a daemon that is being restarted
 )

@@ -47,6 +47,14 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 }
 
 func printNode(w io.Writer, s control.Status, now time.Time) {
+	fmt.Fprintf(w, "instance %s: revision %d, daemon up for %s", s.Instance, s.Revision, age(s.Started, now))
+	if s.Adopted {
+		fmt.Fprint(w, ", took over what ran")
+	}
+	if s.Drift > 0 {
+		fmt.Fprintf(w, ", %s changed at run time (xlb plan)", count(s.Drift, "object"))
+	}
+	fmt.Fprintln(w)
 	for _, i := range s.Interfaces {
 		fmt.Fprintf(w, "%s: %s XDP, MTU %d\n", i.Name, i.Mode, i.MTU)
 	}
@@ -54,11 +62,8 @@ func printNode(w io.Writer, s control.Status, now time.Time) {
 		fmt.Fprintln(w, "not serving yet: waiting for the first verdict on every backend")
 	}
 	if s.Flows.Transitions > 0 {
-		fmt.Fprintf(w, "moving: %s, with %s recorded of %s\n", count(s.Flows.Transitions, "slot"),
+		fmt.Fprintf(w, "moving: %s; %s recorded, room for %s\n", count(s.Flows.Transitions, "slot"),
 			count(s.Flows.Recorded, "flow"), quantity(uint64(s.Flows.Capacity)))
-	}
-	if s.Drift > 0 {
-		fmt.Fprintf(w, "revision %d: %s changed at run time, see `xlb plan`\n", s.Revision, count(s.Drift, "object"))
 	}
 }
 
