@@ -204,6 +204,7 @@ const (
 	XlbMapFlows          = "flows"
 	XlbMapFragments      = "fragments"
 	XlbMapHandshakes     = "handshakes"
+	XlbMapPacked         = "packed"
 	XlbMapPorts          = "ports"
 	XlbMapRanges         = "ranges"
 	XlbMapRates          = "rates"
@@ -305,6 +306,7 @@ type XlbMapSpecs struct {
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
 	Handshakes   *ebpf.MapSpec `ebpf:"handshakes"`
+	Packed       *ebpf.MapSpec `ebpf:"packed"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Ranges       *ebpf.MapSpec `ebpf:"ranges"`
 	Rates        *ebpf.MapSpec `ebpf:"rates"`
@@ -382,6 +384,7 @@ type XlbMaps struct {
 	Flows        *ebpf.Map `ebpf:"flows"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
 	Handshakes   *ebpf.Map `ebpf:"handshakes"`
+	Packed       *ebpf.Map `ebpf:"packed"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Ranges       *ebpf.Map `ebpf:"ranges"`
 	Rates        *ebpf.Map `ebpf:"rates"`
@@ -405,6 +408,7 @@ func (m *XlbMaps) Close() error {
 		m.Flows,
 		m.Fragments,
 		m.Handshakes,
+		m.Packed,
 		m.Ports,
 		m.Ranges,
 		m.Rates,

@@ -120,6 +120,7 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		bpf.XlbMapRates:        used(features.Rates, l.Services),
 		bpf.XlbMapServerIds:    used(features.QUIC, l.idRows()),
 		bpf.XlbMapSlots:        l.Slots,
+		bpf.XlbMapPacked:       l.packedRows(),
 		bpf.XlbMapBackends:     l.Backends + 1,
 		bpf.XlbMapCounters:     cpus * l.counterRows(),
 		bpf.XlbMapCounterBase:  l.counterRows(),

@@ -24,7 +24,7 @@ type Former struct {
 // meant for the new one's.
 var together = [][]string{
 	{bpf.XlbMapVips, bpf.XlbMapPorts, bpf.XlbMapRanges, stateMap},
-	{bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapServerIds},
+	{bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapPacked, bpf.XlbMapServerIds},
 	{bpf.XlbMapCounters, bpf.XlbMapCounterBase},
 }
 
@@ -97,7 +97,7 @@ func (f *Former) sort(spec *ebpf.CollectionSpec, may func(string) bool) (kept ma
 // configuration with lower limits must not cut off what is still there.
 func (f *Former) Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features) error {
 	l := &settings.Limits
-	services, slots, ids := f.servicesInUse()
+	services, slots, packed, ids := f.servicesInUse()
 	l.Services, l.Slots = max(l.Services, services), max(l.Slots, slots)
 	l.Services = max(l.Services, f.namesInUse(bpf.XlbMapServiceNames))
 	l.Backends = max(l.Backends, f.namesInUse(bpf.XlbMapBackendNames)-1)
@@ -108,34 +108,36 @@ func (f *Former) Specialise(spec *ebpf.CollectionSpec, settings Settings, featur
 	if err != nil {
 		return err
 	}
-	for name, rows := range map[string]int{bpf.XlbMapServerIds: ids, bpf.XlbMapRules: rules} {
+	for name, rows := range map[string]int{bpf.XlbMapServerIds: ids, bpf.XlbMapRules: rules, bpf.XlbMapPacked: packed} {
 		spec.Maps[name].MaxEntries = max(spec.Maps[name].MaxEntries, uint32(rows))
 	}
 	return nil
 }
 
-// servicesInUse returns how many rows of services, of slots and of server IDs
+// servicesInUse returns how many rows of services, of slots, packed or not, and of server IDs
 // there are up to the last one that is in use.
-func (f *Former) servicesInUse() (services, slots, ids int) {
+func (f *Former) servicesInUse() (services, slots, packed, ids int) {
 	t, ok := f.tables[bpf.XlbMapServices]
 	if !ok {
-		return 0, 0, 0
+		return 0, 0, 0, 0
 	}
 	for i := range t.rows {
-		offset, size := split(t.number(i, "table", 0))
+		table := slotTableOf(t.number(i, "table", 0))
 		first, mask := int(t.number(i, "ids", 0)), int(t.number(i, "id_mask", 0))
-		if size == 0 && first == noServerIDs {
+		if table.size == 0 && first == noServerIDs {
 			continue
 		}
 		services = i + 1
-		if size > 0 {
-			slots = max(slots, offset+size)
+		if end := table.first + table.rows(); table.width > 0 {
+			packed = max(packed, end)
+		} else if table.size > 0 {
+			slots = max(slots, end)
 		}
 		if first != noServerIDs {
 			ids = max(ids, first+idBlock(mask))
 		}
 	}
-	return services, slots, ids
+	return services, slots, packed, ids
 }
 
 // namesInUse returns how many rows of names there are up to the last one in use.

@@ -59,7 +59,7 @@ func (m *Migration) Settings() error {
 	for name, to := range m.to {
 		from, err := m.from.tables[name], error(nil)
 		switch name {
-		case bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapServerIds, bpf.XlbMapBackends, bpf.XlbMapRates,
+		case bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapPacked, bpf.XlbMapServerIds, bpf.XlbMapBackends, bpf.XlbMapRates,
 			bpf.XlbMapServiceNames, bpf.XlbMapBackendNames:
 			err = from.copyTo(to)
 		case bpf.XlbMapSignals:

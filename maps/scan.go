@@ -16,6 +16,7 @@ var ErrDamaged = errors.New("the pinned tables are damaged: take them away with 
 // IDs, and rules. It is needed where others wrote to them.
 func (t *Tables) Rescan() error {
 	t.slab = newSlab(len(t.slots.rows), "limits.slots", Grace)
+	t.packed.slab = newSlab(len(t.packed.rows), "limits.slots", Grace)
 	t.idSlab = newSlab(len(t.serverIDs.rows), "limits.server_ids", Grace)
 	if !t.idSlab.reserve(region{0, 1}) { // so that a place is never 0
 		return fmt.Errorf("server IDs have no rows: %w", ErrDamaged)
@@ -23,10 +24,10 @@ func (t *Tables) Rescan() error {
 	used := false
 	for id := range t.services.rows {
 		row := &t.services.rows[id]
-		if offset, size := split(row.Table); size > 0 {
+		if table := slotTableOf(row.Table); table.size > 0 {
 			used = true
-			if !t.slab.reserve(region{offset, size}) {
-				return fmt.Errorf("slots %d to %d of service %d are not its alone: %w", offset, offset+size-1, id, ErrDamaged)
+			if err := t.reserveSlots(id, table); err != nil {
+				return err
 			}
 		}
 		if row.Ids != noServerIDs {

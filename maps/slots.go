@@ -59,20 +59,12 @@ func (t *Tables) SetSlotTable(id ServiceID, slots []Slot) error {
 	if int(id) >= len(t.services.rows) {
 		return fmt.Errorf("write slots of service %d: past limits.services (%d)", id, len(t.services.rows))
 	}
-	var table uint64
-	if len(slots) > 0 {
-		offset, err := t.slab.allocate(len(slots))
-		if err != nil {
-			return fmt.Errorf("write slots of service %d: %w", id, err)
-		}
-		rows := t.slots.rows[offset : offset+len(slots)]
-		for i := range rows {
-			rows[i] = slots[i].row()
-		}
-		table = word(offset, len(slots))
+	table, err := t.writeSlots(slots)
+	if err != nil {
+		return fmt.Errorf("write slots of service %d: %w", id, err)
 	}
-	old := atomic.SwapUint64(&t.services.rows[id].Table, table)
-	t.slab.retire(split(old))
+	old := slotTableOf(atomic.SwapUint64(&t.services.rows[id].Table, table.word()))
+	t.slabOf(old).retire(old.first, old.rows())
 	return nil
 }
 
@@ -81,10 +73,10 @@ func (t *Tables) SlotTable(id ServiceID) []Slot {
 	if int(id) >= len(t.services.rows) {
 		return nil
 	}
-	offset, size := split(t.services.rows[id].Table)
-	slots := make([]Slot, size)
+	table := slotTableOf(t.services.rows[id].Table)
+	slots := make([]Slot, table.size)
 	for i := range slots {
-		slots[i] = slotOf(t.slots.rows[offset+i])
+		slots[i] = t.slot(table, i)
 	}
 	return slots
 }
@@ -97,21 +89,27 @@ type Move struct {
 
 // MoveSlots changes single slots of a service's table in place, each with one
 // store. A packet reads one slot, so that it finds the old owner or the new one,
-// as it would on either side of a switch of tables. On an error nothing changes.
+// as it would on either side of a switch of tables. A packed table is written anew
+// if slots move that it cannot hold. On an error nothing changes.
 func (t *Tables) MoveSlots(id ServiceID, moves []Move) error {
 	if int(id) >= len(t.services.rows) {
 		return fmt.Errorf("move slots of service %d: past limits.services (%d)", id, len(t.services.rows))
 	}
-	offset, size := split(t.services.rows[id].Table)
-	rows := t.slots.rows[offset : offset+size]
+	table := slotTableOf(t.services.rows[id].Table)
 	for _, m := range moves {
-		if m.Slot < 0 || m.Slot >= size {
-			return fmt.Errorf("move slot %d of service %d: its table has %d slots", m.Slot, id, size)
+		if m.Slot < 0 || m.Slot >= table.size {
+			return fmt.Errorf("move slot %d of service %d: its table has %d slots", m.Slot, id, table.size)
 		}
+	}
+	if table.width > 0 {
+		return t.movePacked(id, table, moves)
 	}
 	for _, m := range moves {
 		row := m.To.row()
-		atomic.StoreUint64((*uint64)(unsafe.Pointer(&rows[m.Slot])), *(*uint64)(unsafe.Pointer(&row)))
+		atomic.StoreUint64((*uint64)(unsafe.Pointer(&t.slots.rows[table.first+m.Slot])), *(*uint64)(unsafe.Pointer(&row)))
+	}
+	if p, ok := t.packingOf(table); ok && t.packed.free(p.rows()) {
+		return t.SetSlotTable(id, t.SlotTable(id))
 	}
 	return nil
 }

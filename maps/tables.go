@@ -26,6 +26,7 @@ type Tables struct {
 	rates     view[bpf.XlbServiceRates]
 	serverIDs view[bpf.XlbServerId]
 	slots     view[bpf.XlbSlot]
+	packed    packedTables
 	backends  view[bpf.XlbBackend]
 	counters  view[bpf.XlbCounter]
 	base      view[bpf.XlbCounter]
@@ -60,6 +61,7 @@ func Open(coll map[string]*ebpf.Map) (*Tables, error) {
 		open(coll, bpf.XlbMapRates, &t.rates),
 		open(coll, bpf.XlbMapServerIds, &t.serverIDs),
 		open(coll, bpf.XlbMapSlots, &t.slots),
+		open(coll, bpf.XlbMapPacked, &t.packed.view),
 		open(coll, bpf.XlbMapBackends, &t.backends),
 		open(coll, bpf.XlbMapCounters, &t.counters),
 		open(coll, bpf.XlbMapCounterBase, &t.base),
@@ -98,7 +100,7 @@ func open[T any](coll map[string]*ebpf.Map, name string, v *view[T]) error {
 // Close unmaps the tables. Packets go on using them.
 func (t *Tables) Close() error {
 	return errors.Join(t.vips.close(), t.ports.close(), t.ranges.close(), t.services.close(), t.rates.close(), t.serverIDs.close(),
-		t.slots.close(), t.backends.close(), t.counters.close(), t.base.close(), t.serviceNames.close(), t.backendNames.close(),
+		t.slots.close(), t.packed.close(), t.backends.close(), t.counters.close(), t.base.close(), t.serviceNames.close(), t.backendNames.close(),
 		t.flows.close(), t.signals.close(), t.handshakes.close(), t.fragments.close(), t.sources.close(), t.state.close())
 }
 

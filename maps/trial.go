@@ -106,14 +106,14 @@ func (t *Tables) trial(l Listener, listed []Listener, settings Settings, feature
 		return Trial{}, false
 	}
 	trial := Trial{Name: fmt.Sprintf("a packet to %s", l), Reason: bpf.ReasonNoBackend}
-	offset, size := split(row.Table)
+	table := slotTableOf(row.Table)
 	for port := uint16(1024); port < 1024+256; port++ {
 		src, dst := netip.AddrPortFrom(trialSources[from], port), netip.AddrPortFrom(to, l.First)
 		trial.Frame = trialFrame(src.Addr(), dst.Addr(), port, l.First, l.Protocol)
-		if size == 0 {
+		if table.size == 0 {
 			return trial, true
 		}
-		slot := slotOf(t.slots.rows[offset+SlotOf(FlowHash(settings.Key, src, dst, l.Protocol), size)])
+		slot := t.slot(table, SlotOf(FlowHash(settings.Key, src, dst, l.Protocol), table.size))
 		if slot.Transition {
 			continue
 		}

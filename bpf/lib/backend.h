@@ -46,17 +46,39 @@ static __always_inline __u32 seen(const struct pkt *p)
 	       (p->proto == IPPROTO_UDP) * FLOW_UDP;
 }
 
+/* A packed slot as the word of one in `slots`. */
+static __always_inline __u64 packed_slot(__u32 first, __u32 shape, __u64 hash)
+{
+	__u32 width = shape >> PACKED_SHIFT, bit = reduce(hash, shape & PACKED_SLOTS) << width;
+	__u32 row = first + 1 + bit / 64;
+	const __u64 *before = bpf_map_lookup_elem(&packed, &first);
+	const volatile __u64 *word = bpf_map_lookup_elem(&packed, &row);
+	__u64 owner;
+
+	if (!before || !word)
+		return 0;
+	owner = *word >> bit % 64 & ((1 << (1 << width)) - 1);
+	return owner ? (owner + *before) * (1 + (1ULL << 32)) : 0;
+}
+
+static __always_inline __u64 wide_slot(__u32 first, __u32 size, __u64 hash)
+{
+	__u32 row = first + reduce(hash, size);
+	const volatile __u64 *slot = bpf_map_lookup_elem(&slots, &row);
+
+	return size && slot ? *slot : 0;
+}
+
 static __always_inline __u32 slot_owner(const struct pkt *p)
 {
 	__u64 table = *(const volatile __u64 *)&p->service->table;
-	__u32 offset = table, size = table >> 32;
-	__u32 row = offset + reduce(p->hash, size);
-	struct slot *slot = bpf_map_lookup_elem(&slots, &row);
+	__u32 first = table, shape = table >> 32;
 	__u64 owners;
 
-	if (!size || !slot)
-		return 0;
-	owners = *(volatile __u64 *)slot;
+	if (shape > PACKED_SLOTS)
+		owners = packed_slot(first, shape, p->hash);
+	else
+		owners = wide_slot(first, shape, p->hash);
 	if (!use_tracking || !in_transition(p, &owners))
 		return owners;
 	return follow_flow(flow_name(p), owners, seen(p));

@@ -38,6 +38,14 @@ TABLE(server_ids, struct server_id);
 TABLE(slots, struct slot);
 
 /*
+ * The same for services with few backends while none of their slots is in
+ * transition: 2 or 4 bits a slot, so that thousands of tables fit the caches. A
+ * region's first row is the number before that of backend 1 of its slots, 0 of
+ * which is nobody.
+ */
+TABLE(packed, __u64);
+
+/*
  * Backends by number, 0 being nobody. A row is written before a slot names it;
  * where it changes later, it changes by 8-byte words.
  */

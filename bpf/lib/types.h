@@ -63,13 +63,13 @@ struct prefix_lengths {
 	__u8 v6[PREFIX_LENGTHS];
 };
 
+#define VIP_MARK_BITS 17
+
 /*
  * Go sets vip_table: which half of `vips` is valid, its first row in the low half
  * of the word, its mask in the high; its prefix lengths are those of the half, 0
  * for the lower one. clock is for programs whose time is fixed.
  */
-#define VIP_MARK_BITS 17
-
 struct shared_state {
 	__u64 vip_table;
 	__u64 clock;           /* ns */
@@ -93,9 +93,13 @@ enum service_flags {
 #define QUIC_ROTATIONS 8
 
 /*
- * Row of `services`, one cache line. `table` names the slot table: offset in
- * the low, size in the high half; size 0 means no backend may be chosen.
+ * Row of `services`, one cache line. `table` names the slot table: its first row
+ * in the low, its shape in the high half. That is the number of slots, of which 0
+ * means that no backend may be chosen, and above it how they are packed.
  */
+#define PACKED_SHIFT 29 /* log2 of the bits of a slot in `packed`; 0: they are rows of `slots` */
+#define PACKED_SLOTS ((1U << PACKED_SHIFT) - 1)
+
 struct service {
 	__u64 table;
 	__be32 source_mask[ADDR_WORDS]; /* of IPv4, the last word */

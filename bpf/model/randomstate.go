@@ -134,6 +134,9 @@ func randomSlots(r *rand.Rand, s *State, id maps.ServiceID, backends []maps.Back
 	if size == 0 {
 		return
 	}
+	if r.IntN(2) == 0 {
+		backends = neighbours(backends, pick(r, backends), maps.BackendID(pick(r, []int{1, 2, 14})))
+	}
 	owners := make([]maps.BackendID, size)
 	for i := range owners {
 		if r.IntN(20) != 0 {
@@ -145,6 +148,17 @@ func randomSlots(r *rand.Rand, s *State, id maps.ServiceID, backends []maps.Back
 		s.Transitions[id] = changedSlots(r, slotsOf(s, id), backends)
 		delete(s.Slots, id)
 	}
+}
+
+// neighbours are the backends whose numbers lie so near to one that the tables may
+// be kept in another form.
+func neighbours(backends []maps.BackendID, first, span maps.BackendID) (near []maps.BackendID) {
+	for _, b := range backends {
+		if b >= first && b <= first+span {
+			near = append(near, b)
+		}
+	}
+	return near
 }
 
 func randomRules(r *rand.Rand, v6 int) (rules []maps.Rule) {
