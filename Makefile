@@ -62,6 +62,11 @@ bench-e2e: need-root build ## measure balancers end to end: xlb, nftables, HAPro
 	@tools/deps bench
 	go run ./testenv/bench/e2e $(ARGS)
 
+.PHONY: churn
+churn: need-root build ## change everything about a node under 2,250 connections; writes churn.json, fails if one breaks (root)
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)-next' -o bin/xlb-next ./cmd/xlb
+	go run ./testenv/churn $(ARGS)
+
 .PHONY: generate
 generate: ## regenerate the BPF objects, their bindings and all other generated files
 	@tools/deps generate

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -50,14 +51,18 @@ func main() {
 	flag.IntVar(&o.short, "short", 50, "short TCP connections per second")
 	flag.DurationVar(&o.step, "step", 5*time.Second, "how long connections are watched after each change")
 	flag.StringVar(&o.out, "o", "churn.json", "where the outcome is written as JSON")
-	flag.StringVar(&o.only, "run", "", "only the changes whose name contains this")
+	flag.StringVar(&o.only, "run", "", "only the changes whose names contain one of these, separated by commas")
 	flag.BoolVar(&o.check, "check", true, "end with status 1 if a bar is missed")
 	loud := flag.Bool("v", false, "tell about every connection that breaks")
 	flag.Parse()
 	if *loud {
 		verbose = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 	}
-	if err := run(ctx, o); err != nil {
+	c, err := play(ctx, o)
+	if err == nil {
+		err = c.report(os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "churn:", err)
 		os.Exit(1)
 	}
@@ -70,32 +75,32 @@ type churn struct {
 	tally   tally
 }
 
-func run(ctx context.Context, o options) (err error) {
+// play makes a site and all changes to it.
+func play(ctx context.Context, o options) (_ *churn, err error) {
 	s, err := newSite(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.close(o)) }()
 	c := &churn{site: s, options: o, tally: tally{deaths: map[string]time.Time{}}}
 	c.tally.begin("connecting", false)
 	talking, hush := context.WithCancel(ctx)
-	defer hush()
 	wait := c.talk(talking)
-	c.watch(ctx, 3*time.Second)
+	defer func() { hush(); wait() }()
+	c.watch(ctx, connectTime)
 	for _, ch := range script {
-		if !strings.Contains(ch.name, o.only) {
+		if !slices.ContainsFunc(strings.Split(o.only, ","), func(part string) bool { return strings.Contains(ch.name, part) }) {
 			continue
 		}
 		if err := c.step(ctx, ch); err != nil {
-			hush()
-			wait()
-			return fmt.Errorf("%s: %w; the node printed:\n%s", ch.name, err, c.output.String())
+			return nil, fmt.Errorf("%s: %w; the node printed:\n%s", ch.name, err, c.output.String())
 		}
 	}
-	hush()
-	wait()
-	return c.report(os.Stdout)
+	return c, nil
 }
+
+// connectTime is what clients get to open their connections.
+const connectTime = 3 * time.Second
 
 // talk opens all connections and keeps them busy until ctx ends.
 func (c *churn) talk(ctx context.Context) (wait func()) {

@@ -94,6 +94,7 @@ func answerStreams(c *quic.Conn, name string) {
 		if err != nil {
 			return
 		}
+		io.Copy(io.Discard, s) // a stream counts against the client's limit until it is read
 		io.WriteString(s, name)
 		s.Close()
 	}
