@@ -193,8 +193,8 @@ func (e *Engine) drained(b *backend) bool {
 	if counter := e.Dataplane.BackendCounter(b.id); counter != b.quiet.counter || b.quiet.since == 0 {
 		b.quiet = quiet{counter, e.now()}
 	}
-	if s.slots == nil || b.flows > 0 || s.slots.Names(b.id) || b.live > 0 {
-		return false
+	if s.slots == nil || b.flows > 0 || s.slots.Names(b.id) || b.live > 0 || e.sweeper.last <= b.closed {
+		return false // what was counted before it took its last flow says nothing
 	}
 	return len(b.cfg.ServerID) == 0 || e.now()-b.quiet.since > e.cfg.Flows.Idle
 }

@@ -61,6 +61,7 @@ func (e *Engine) adoptBackend(s *service, entry maps.BackendEntry) *backend {
 		admin: admin{state: adminOf(entry.Admin), since: e.wall()},
 		lives: is.Up, live: entry.Live, found: is.Resolved,
 	}
+	b.closed = e.now()
 	if !is.Accepts {
 		b.live = 0
 	}

@@ -29,6 +29,8 @@ type backend struct {
 	live  float64 // share of its slots that it takes, 0 to 1
 	lives bool    // has flows
 
+	closed time.Duration // when it took its last new flow
+
 	next  maps.Backend      // its row without flags, unresolved while the next hop is
 	row   maps.Backend      // as written
 	found bool              // the row is one that a former daemon wrote: next and row do not tell its next hop

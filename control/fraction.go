@@ -44,18 +44,22 @@ func (e *Engine) judge(s *service) {
 		if !lives {
 			b.growth = growth{}
 		}
-		s.set(b, live, lives)
+		e.set(b, live, lives)
 	}
 	for _, b := range s.gone {
-		s.set(b, 0, e.lingers(b))
+		e.set(b, 0, e.lingers(b))
 	}
 }
 
-func (s *service) set(b *backend, live float64, lives bool) {
-	if b.live != live || b.lives != lives {
-		b.live, b.lives = live, lives
-		s.changed = append(s.changed, b)
+func (e *Engine) set(b *backend, live float64, lives bool) {
+	if b.live == live && b.lives == lives {
+		return
 	}
+	if live == 0 && b.live > 0 {
+		b.closed = e.now()
+	}
+	b.live, b.lives = live, lives
+	b.stale()
 }
 
 // grown is a fit backend's share. It grows from the moment that the backend came

@@ -49,6 +49,30 @@ func TestARemovedBackendKeepsItsFlowsUntilTheyAreOver(t *testing.T) {
 	})
 }
 
+func TestFlowsThatWereRecordedAMomentAgoKeepTheirBackend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		defer n.stop()
+		n.mustApply(withBackends(checkedByHTTP, 1, 2, 3))
+		n.tell(nil, hosts(3)...)
+		n.health(true, "web/10.0.0.3")
+		id := n.plane.idOf("web/10.0.0.3")
+		n.plane.record(0, 100) // among them new flows of the third, whose slots are still the others' for those without a record
+		n.mustApply(withBackends(checkedByHTTP, 1, 2))
+		if slices.ContainsFunc(n.plane.slots[0], func(s maps.Slot) bool { return s.Previous == id }) {
+			t.Fatal("slots name the backend: this test shows little")
+		}
+		if !n.plane.rows[id].Up {
+			t.Error("flows that no sweep has seen yet lost their backend")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !n.plane.rows[id].Up {
+			t.Error("its flows are there, and it is not")
+		}
+	})
+}
+
 func TestARemovedBackendThatDiesIsGivenUpAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := twoServe(t)

@@ -19,6 +19,7 @@ const (
 // sweeper is when the flow table is gone through, and what the last pass found.
 type sweeper struct {
 	next     time.Duration
+	last     time.Duration // when the latest pass began
 	recorded int
 	tickBase uint64 // of the data path's clock
 }
@@ -85,7 +86,8 @@ func (e *Engine) sweepMatters() bool {
 // sweep goes through the flow table once: it forgets what has ended, counts, and
 // ends the transitions that nobody needs.
 func (e *Engine) sweep() {
-	scan := transition.NewScan(e.now(), e.scanned())
+	e.sweeper.last = e.now()
+	scan := transition.NewScan(e.sweeper.last, e.scanned())
 	e.Dataplane.ForgetFlows(scan.See)
 	e.sweeper.recorded = 0
 	for _, s := range e.services {
