@@ -156,3 +156,19 @@ func TestABackendAtAnAddressThatIsKnownHasItsWayAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestBackendsThatTakeNothingNewDoNotCountAsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		defer n.stop()
+		if up := n.status().Services[0].Up; up != 2 {
+			t.Errorf("%d backends are up, want 2", up)
+		}
+		if _, err := n.Drain(t.Context(), Edit{}, "web", "10.0.0.1", DrainOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if up := n.status().Services[0].Up; up != 1 {
+			t.Errorf("%d backends are up while one is drained, want 1", up)
+		}
+	})
+}

@@ -158,7 +158,7 @@ func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 	for i, b := range svc.backends {
 		status := e.backendStatus(b)
 		status.Slots, status.TransitionSlots = owned[i], former[b.id]
-		if b.live > 0 && svc.slots != nil || status.State == StateUp {
+		if b.live > 0 || svc.slots == nil && status.State == StateUp && b.admin.in() {
 			s.Up++
 		}
 		s.Traffic.Packets += status.Traffic.Packets
