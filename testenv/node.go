@@ -33,8 +33,9 @@ type Node struct {
 	dir    string
 	socket string
 	output lockedBuffer
-	exited chan struct{}
-	err    error // of the process, once exited is closed
+	exited chan struct{} // closed when the process has ended
+	err    error         // of the process, once exited is closed
+	killed bool          // its end was expected
 }
 
 // stopTime is what a node gets to end by itself.
@@ -48,31 +49,78 @@ func StartNode(ctx context.Context, n *Namespace, xlb Program, config string) (*
 	if err != nil {
 		return nil, err
 	}
-	socket, file := filepath.Join(dir, "xlb.sock"), filepath.Join(dir, "xlb.yaml")
-	config += fmt.Sprintf("\napi: {socket: %q}\ninstance: %s\nstate_dir: %s\n", socket, filepath.Base(dir), dir)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	node := &Node{ns: n, xlb: xlb, dir: dir, socket: filepath.Join(dir, "xlb.sock")}
+	node.Client = api.NewClient(node.socket)
+	if err := node.Configure(config); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	node := &Node{Client: api.NewClient(socket), ns: n, xlb: xlb, dir: dir, socket: socket, exited: make(chan struct{})}
-	node.cmd = n.Command(context.WithoutCancel(ctx), xlb.Path, append(xlb.Args, "run", "-c", file)...)
-	node.cmd.Env = append(os.Environ(), xlb.Env...)
-	node.cmd.Stdout, node.cmd.Stderr = &node.output, &node.output
-	if err := node.cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start xlb in %s: %w", n.Name(), err), os.RemoveAll(dir))
+	if err := node.Start(ctx); err != nil {
+		if node.exited == nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		return nil, errors.Join(err, node.Close())
 	}
-	go func() {
-		node.err = node.cmd.Wait()
-		close(node.exited)
-	}()
-	if err := node.WaitFor(ctx, "xlb to serve", func(s control.Status) error {
+	return node, nil
+}
+
+// Complete adds to a configuration what makes it this node's.
+func (n *Node) Complete(config string) string {
+	return config + fmt.Sprintf("\napi: {socket: %q}\ninstance: %s\nstate_dir: %s\n", n.socket, n.Instance(), n.dir)
+}
+
+// Configure writes another configuration file for the node. It is read when the node is told to, or starts.
+func (n *Node) Configure(config string) error {
+	return os.WriteFile(n.file(), []byte(n.Complete(config)), 0o600)
+}
+
+func (n *Node) file() string { return filepath.Join(n.dir, "xlb.yaml") }
+
+// Instance returns the name of the node's instance.
+func (n *Node) Instance() string { return filepath.Base(n.dir) }
+
+// StateFile returns the path of the file in which the node keeps what it must not forget.
+func (n *Node) StateFile() string { return filepath.Join(n.dir, n.Instance(), "state") }
+
+// Start runs xlb, again if it has ended, and waits until it serves.
+func (n *Node) Start(ctx context.Context) error {
+	n.Client.Close() // connections to the former process are of no use
+	n.cmd = n.ns.Command(context.WithoutCancel(ctx), n.xlb.Path, append(n.xlb.Args, "run", "-c", n.file())...)
+	n.cmd.Env = append(os.Environ(), n.xlb.Env...)
+	n.cmd.Stdout, n.cmd.Stderr = &n.output, &n.output
+	if err := n.cmd.Start(); err != nil {
+		return fmt.Errorf("start xlb in %s: %w", n.ns.Name(), err)
+	}
+	n.exited, n.killed = make(chan struct{}), false
+	go func(cmd *Cmd, exited chan struct{}) {
+		n.err = cmd.Wait()
+		close(exited)
+	}(n.cmd, n.exited)
+	return n.WaitFor(ctx, "xlb to serve", func(s control.Status) error {
 		if !s.Serving {
 			return errors.New("not serving yet")
 		}
 		return nil
-	}); err != nil {
-		return nil, errors.Join(err, node.Close())
+	})
+}
+
+// PID returns the process that runs, or ran last.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
+
+// Kill ends the node as a crash would, and returns when it has.
+func (n *Node) Kill(ctx context.Context) error {
+	_ = n.cmd.Process.Kill() // it may have ended already
+	return n.AwaitEnd(ctx)
+}
+
+// AwaitEnd waits until the node has ended, in whatever way.
+func (n *Node) AwaitEnd(ctx context.Context) error {
+	select {
+	case <-n.exited:
+		n.killed = true
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of xlb: %w; it printed:\n%s", context.Cause(ctx), n.Output())
 	}
-	return node, nil
 }
 
 // nodePrefix begins the names of nodes' directories; the process that made one follows.
@@ -100,9 +148,10 @@ func removeAbandoned(xlb Program) {
 func (n *Node) WaitFor(ctx context.Context, what string, cond func(control.Status) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	exited := n.exited
 	go func() {
 		select {
-		case <-n.exited:
+		case <-exited:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -126,7 +175,7 @@ func (n *Node) Socket() string { return n.socket }
 // Output returns all that the node has printed.
 func (n *Node) Output() string { return n.output.String() }
 
-// Stop asks the node to end and waits for it. An exit status other than 0 is an error.
+// Stop asks the node to end and waits for it. An exit status other than 0 is an error, unless its end was awaited.
 func (n *Node) Stop() error {
 	_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	select {
@@ -136,7 +185,7 @@ func (n *Node) Stop() error {
 		<-n.exited
 		return fmt.Errorf("stop xlb: it did not end within %s; it printed:\n%s", stopTime, n.Output())
 	}
-	if n.err != nil {
+	if n.err != nil && !n.killed {
 		return fmt.Errorf("xlb ended with %w; it printed:\n%s", n.err, n.Output())
 	}
 	return nil
@@ -144,7 +193,7 @@ func (n *Node) Stop() error {
 
 // Down takes what the node left in the kernel out of it. Done twice it is harmless.
 func (n *Node) Down() error {
-	cmd := n.ns.Command(context.Background(), n.xlb.Path, append(n.xlb.Args, "down", "--yes", "--instance", filepath.Base(n.dir))...)
+	cmd := n.ns.Command(context.Background(), n.xlb.Path, append(n.xlb.Args, "down", "--yes", "--instance", n.Instance())...)
 	cmd.Env = append(os.Environ(), n.xlb.Env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("xlb down: %w; it printed:\n%s", err, out)

@@ -19,6 +19,7 @@ import (
 // as a process of its own without building it first.
 func TestMain(m *testing.M) {
 	if os.Getenv("XLB_TEST_AS_XLB") != "" {
+		beFaulty()
 		main()
 		return
 	}

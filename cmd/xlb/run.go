@@ -46,6 +46,9 @@ func runCommand() *cobra.Command {
 	return cmd
 }
 
+// failpoint is called before each step of a change. Tests fail there; nil in production.
+var failpoint func(step string) error
+
 // run is the daemon: everything is opened in the order of dependence, and
 // released in reverse whatever happens. What the data path does goes on.
 func run(ctx context.Context, file *config.Config, log *slog.Logger) (err error) {
@@ -65,7 +68,7 @@ func run(ctx context.Context, file *config.Config, log *slog.Logger) (err error)
 	if err != nil {
 		return err
 	}
-	path, found, err := loader.Open(loader.Instance{Name: cfg.Instance, Version: versionString()}, control.PlaneOptions(cfg))
+	path, found, err := loader.Open(loader.Instance{Name: cfg.Instance, Version: versionString(), Failpoint: failpoint}, control.PlaneOptions(cfg))
 	if err != nil {
 		return err
 	}
@@ -99,7 +102,7 @@ func run(ctx context.Context, file *config.Config, log *slog.Logger) (err error)
 	engine, err := control.New(want, control.Parts{
 		Plane: plane, Checker: checker, Neighbours: watcher, Interfaces: links, Log: log, Store: store,
 		ReadFile:  func() (*config.Config, error) { return config.Load(file.File) },
-		Preflight: preflight, ProbeMark: plane.mark,
+		Preflight: preflight, ProbeMark: plane.mark, Failpoint: failpoint,
 	})
 	if err != nil {
 		return err
