@@ -100,7 +100,8 @@ func (c *tcpClient) exchange(ctx context.Context) (string, error) {
 	if err := c.conn.SetDeadline(end); err != nil {
 		return "", err
 	}
-	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+	conn := c.conn // the client may have closed it when the function runs
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := io.WriteString(c.conn, "GET / HTTP/1.1\r\nHost: churn\r\n\r\n"); err != nil {
 		return "", err

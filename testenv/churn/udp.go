@@ -63,7 +63,8 @@ func (c *udpClient) exchange(ctx context.Context) (string, error) {
 }
 
 func (c *udpClient) ask(ctx context.Context) (string, error) {
-	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+	conn := c.conn // the client may have closed it when the function runs
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := c.conn.SetDeadline(time.Now().Add(udpWait)); err != nil {
 		return "", err
