@@ -157,7 +157,8 @@ type XlbSharedState struct {
 		V4 [8]uint8
 		V6 [8]uint8
 	}
-	Marks [2048]uint64
+	Displacements [65536]uint16
+	Marks         [2048]uint64
 }
 
 type XlbSignalCounter struct {
@@ -177,9 +178,8 @@ type XlbSlot struct {
 type XlbVip struct {
 	_            structs.HostLayout
 	Addr         [4]uint32
-	Displacement uint32
 	Kind         uint16
-	Pad          [2]uint8
+	Pad          [6]uint8
 	First        XlbPort
 	Ports        uint32
 	PortMask     uint32

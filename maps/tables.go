@@ -121,6 +121,9 @@ func (t *Tables) Forget() {
 	atomic.StoreUint64(&t.state.rows[0].Heartbeat, 0)
 }
 
+// vipHalfShift is where the word that names the VIP table says which half it is.
+const vipHalfShift = 31
+
 // SetListeners replaces the set of addresses and ports that are xlb's. Packets
 // see the old set or the new one, never a mixture. The services' settings must be
 // known: which of them own fragments depends on their affinity. On an error
@@ -137,9 +140,9 @@ func (t *Tables) SetListeners(listeners []Listener) error {
 		return fmt.Errorf("lay out %d listeners: %w", len(listeners), err)
 	}
 	var first bounds
-	state, lengths := &t.state.rows[0], 0
+	state, which := &t.state.rows[0], 0
 	if uint32(state.VipTable) == 0 && state.VipTable != 0 {
-		first, lengths = half, 1
+		first, which = half, 1
 	}
 	for i := range table.vips {
 		table.vips[i].Ports += uint32(first.ports)
@@ -148,9 +151,10 @@ func (t *Tables) SetListeners(listeners []Listener) error {
 	copy(t.vips.rows[first.vips:], table.vips)
 	copy(t.ports.rows[first.ports:], table.ports)
 	copy(t.ranges.rows[first.ranges:], table.ranges)
-	state.Lengths[lengths] = table.lengths
+	state.Lengths[which] = table.lengths
+	copy(state.Displacements[which*vipBuckets:], table.displacements)
 	table.marks.store(state.Marks[:], true)
-	atomic.StoreUint64(&state.VipTable, word(first.vips, len(table.vips)-1))
+	atomic.StoreUint64(&state.VipTable, word(first.vips, len(table.vips)-1|which<<vipHalfShift))
 	if err := Grace(); err != nil { // the other half is spare from here on
 		return err
 	}

@@ -64,7 +64,7 @@ func (t *Tables) listed() []Listener {
 	if word == 0 {
 		return nil
 	}
-	first, mask := split(word)
+	first, mask := split(word &^ (1 << 63))
 	for _, vip := range t.vips.rows[first : first+mask+1] {
 		family, length := vip.Kind&0xff, int(vip.Kind>>8)
 		if family == 0 {

@@ -1,6 +1,7 @@
 package maps
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -12,11 +13,12 @@ import (
 // vipTable is the content of one half of `vips`, `ports` and `ranges`, with rows
 // of the latter numbered from 0.
 type vipTable struct {
-	vips    []bpf.XlbVip // 2^n rows
-	ports   []bpf.XlbPort
-	ranges  []bpf.XlbRange
-	lengths bpf.XlbPrefixLengths
-	marks   vipMarks
+	vips          []bpf.XlbVip // 2^n rows
+	displacements []uint16     // 2^n buckets
+	ports         []bpf.XlbPort
+	ranges        []bpf.XlbRange
+	lengths       bpf.XlbPrefixLengths
+	marks         vipMarks
 }
 
 // bounds are the rows that one half has.
@@ -46,24 +48,23 @@ func (k vipKey) hash() uint64 {
 	return hashVIP6(k.words, k.length)
 }
 
-// buildVIPTable lays out listeners so that each probe for a VIP takes at most
-// two rows, mostly one, and each lookup of a single port exactly one.
+// buildVIPTable lays out listeners so that each probe for a VIP, and each lookup
+// of a single port, takes one row.
 //
 // The scheme is hash, displace and compress (Belazzougui, Botelho, Dietzfelbinger:
-// "Hash, displace, and compress", ESA 2009), with the displacements kept in the
-// rows themselves.
+// "Hash, displace, and compress", ESA 2009), with the displacements uncompressed.
 func buildVIPTable(listeners []Listener, bySource func(ServiceID) bool, room bounds) (*vipTable, error) {
 	vips := resolve(listeners)
 	keys := make([]vipKey, len(vips))
 	for i, v := range vips {
 		keys[i] = keyOf(v.vip)
 	}
-	for rows := max(2, 1<<bits.Len(uint(2*len(keys)-1))); rows <= room.vips; rows *= 2 {
-		placed, rowOf, ok := displace(keys, rows)
+	for rows := leastVIPRows(len(keys)); rows <= room.vips; rows *= 2 {
+		t := &vipTable{vips: make([]bpf.XlbVip, rows), displacements: make([]uint16, min(rows, vipBuckets))}
+		rowOf, ok := t.displace(keys)
 		if !ok {
 			continue
 		}
-		t := &vipTable{vips: placed}
 		if err := t.addLengths(vips); err != nil {
 			return nil, err
 		}
@@ -78,67 +79,68 @@ func buildVIPTable(listeners []Listener, bySource func(ServiceID) bool, room bou
 	return nil, fmt.Errorf("no room for %d VIPs in %d rows: raise limits.services", len(keys), room.vips)
 }
 
-// maxDisplacement bounds the search; past it the table is doubled.
-const maxDisplacement = 1 << 16
+const (
+	vipBuckets      = len(bpf.XlbSharedState{}.Displacements) / 2
+	maxDisplacement = 1 << 16 // bounds the search; past it the table is doubled
+)
+
+// leastVIPRows leaves a quarter of the rows free, which makes displacements easy to find.
+func leastVIPRows(vips int) int { return max(2, 1<<bits.Len(uint(vips+vips/3))) }
+
+// mask picks rows and, of small tables, buckets by a hash.
+func (t *vipTable) mask() uint64 { return uint64(len(t.vips) - 1) }
 
 // displace places every key in a row of its own, or reports that rows are too
 // few. The fullest buckets go first, while most rows are free.
-func displace(keys []vipKey, rows int) (vips []bpf.XlbVip, rowOf []int, ok bool) {
-	mask := uint64(rows - 1)
-	buckets := make([][]int, rows)
+func (t *vipTable) displace(keys []vipKey) (rowOf []int, ok bool) {
+	buckets := make([][]int, len(t.displacements))
 	var order []int
 	for i, k := range keys {
-		b := int(k.hash() & mask)
+		b := int(k.hash() & uint64(len(buckets)-1))
 		if len(buckets[b]) == 0 {
 			order = append(order, b)
 		}
 		buckets[b] = append(buckets[b], i)
 	}
 	slices.SortFunc(order, func(a, b int) int {
-		if d := len(buckets[b]) - len(buckets[a]); d != 0 {
-			return d
-		}
-		return a - b
+		return cmp.Or(len(buckets[b])-len(buckets[a]), a-b)
 	})
-	vips, rowOf = make([]bpf.XlbVip, rows), make([]int, len(keys))
+	rowOf = make([]int, len(keys))
 	for _, b := range order {
-		displacement, ok := findDisplacement(keys, buckets[b], vips, mask)
+		displacement, ok := t.findDisplacement(keys, buckets[b])
 		if !ok {
-			return nil, nil, false
+			return nil, false
 		}
-		vips[b].Displacement = displacement
+		t.displacements[b] = displacement
 		for _, i := range buckets[b] {
-			row := displacedRow(keys[i].hash(), displacement, mask)
+			row := displacedRow(keys[i].hash(), displacement, t.mask())
 			rowOf[i] = int(row)
-			vips[row].Addr, vips[row].Kind = keys[i].words, keys[i].kind()
+			t.vips[row].Addr, t.vips[row].Kind = keys[i].words, keys[i].kind()
 		}
 	}
-	return vips, rowOf, true
+	return rowOf, true
 }
 
-func findDisplacement(keys []vipKey, bucket []int, vips []bpf.XlbVip, mask uint64) (uint32, bool) {
+func (t *vipTable) findDisplacement(keys []vipKey, bucket []int) (uint16, bool) {
 	taken := make([]uint64, 0, len(bucket))
 next:
-	for d := range uint32(maxDisplacement) {
+	for d := range maxDisplacement {
 		taken = taken[:0]
 		for _, i := range bucket {
-			row := displacedRow(keys[i].hash(), d, mask)
-			if vips[row].Kind != 0 || slices.Contains(taken, row) {
+			row := displacedRow(keys[i].hash(), uint16(d), t.mask())
+			if t.vips[row].Kind != 0 || slices.Contains(taken, row) {
 				continue next
 			}
 			taken = append(taken, row)
 		}
-		return d, true
+		return uint16(d), true
 	}
 	return 0, false
 }
 
 // displacedRow is the row computation of probe_vip in bpf/lib/service.h.
-func displacedRow(hash uint64, displacement uint32, mask uint64) uint64 {
-	if displacement == 0 {
-		return hash & mask
-	}
-	return (hash ^ uint64(displacement)) * vipMultiplierHigh >> 32 & mask
+func displacedRow(hash uint64, displacement uint16, mask uint64) uint64 {
+	return (hash ^ uint64(displacement)) * vipMultiplierHigh >> 33 & mask
 }
 
 // addLengths lists the prefix lengths that have to be tried, longest first.

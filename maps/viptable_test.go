@@ -81,11 +81,8 @@ func (t *vipTable) lookup(addr netip.Addr, port uint16, proto Protocol) (Service
 	}
 	for _, b := range bits {
 		k := keyOf(netip.PrefixFrom(addr, b).Masked())
-		mask := uint64(len(t.vips) - 1)
-		vip := &t.vips[k.hash()&mask]
-		if vip.Displacement != 0 {
-			vip = &t.vips[displacedRow(k.hash(), vip.Displacement, mask)]
-		}
+		displacement := t.displacements[k.hash()&uint64(len(t.displacements)-1)]
+		vip := &t.vips[displacedRow(k.hash(), displacement, t.mask())]
 		if vip.Addr != k.words || vip.Kind != k.kind() {
 			continue
 		}

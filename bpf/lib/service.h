@@ -2,9 +2,9 @@
 /*
  * Stages that find what a packet is for, docs/DATAPATH.md sections 3 and 9. The
  * VIP table is a perfect hash made by the control plane ("hash, displace and
- * compress", Belazzougui, Botelho and Dietzfelbinger, 2009): a key's bucket row
- * holds the displacement that leads to its own row. Most displacements are 0, so
- * that both are the same row, and one probe decides.
+ * compress", Belazzougui, Botelho and Dietzfelbinger, 2009): the displacement of a
+ * key's bucket leads to its row, and one probe decides. There is no branch on the
+ * way, which of many VIPs would be guessed wrongly for a good part.
  */
 #pragma once
 
@@ -23,16 +23,11 @@ static __always_inline const struct vip *vip_at(__u32 found)
 
 static __always_inline const struct vip *probe_vip(__u64 table, __u64 hash, __u32 *row)
 {
-	__u32 first = table, mask = table >> 32;
-	const struct vip *vip;
+	__u32 first = table, mask = table >> 32, bucket = hash & mask & ((1 << VIP_BUCKET_BITS) - 1);
+	__u32 displacement = state.displacements[(table >> 63 << VIP_BUCKET_BITS) + bucket];
 
-	*row = first + (hash & mask);
-	vip = bpf_map_lookup_elem(&vips, row);
-	if (vip && vip->displacement) {
-		*row = first + ((hash ^ vip->displacement) * VIP_MULTIPLIER_HIGH >> 32 & mask);
-		vip = bpf_map_lookup_elem(&vips, row);
-	}
-	return vip;
+	*row = first + ((hash ^ displacement) * VIP_MULTIPLIER_HIGH >> 33 & mask);
+	return bpf_map_lookup_elem(&vips, row);
 }
 
 static __always_inline const struct vip *probe_vip4(__u64 table, __be32 addr, __u8 length, __u32 *row)
@@ -70,7 +65,7 @@ static __always_inline __be32 prefix_mask(__u32 length, __u32 from)
 __noinline __u32 lookup_prefix4(__be32 addr)
 {
 	__u64 table = state.vip_table;
-	__u32 half = (__u32)table != 0, row;
+	__u32 half = table >> 63, row;
 
 	for (int i = 0; i < PREFIX_LENGTHS; i++) {
 		__u8 length = state.lengths[half].v4[i];
@@ -86,7 +81,7 @@ __noinline __u32 lookup_prefix4(__be32 addr)
 __noinline __u32 lookup_prefix6(const struct in6_addr *addr)
 {
 	__u64 table = state.vip_table;
-	__u32 half = (__u32)table != 0, row;
+	__u32 half = table >> 63, row;
 	__be32 masked[ADDR_WORDS];
 
 	if (!addr)

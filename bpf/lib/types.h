@@ -21,15 +21,11 @@ struct port {
 /* A port as it lies and a protocol, which is never 0. */
 #define PORT_KEY(port, proto) ((port) | (__u32)(proto) << 16)
 
-/*
- * Row of `vips`, one cache line: a perfect hash table that also holds its own
- * displacements.
- */
+/* Row of `vips`, one cache line: a perfect hash table. */
 struct vip {
 	__be32 addr[ADDR_WORDS]; /* the prefix, masked */
-	__u32 displacement;      /* of the hash bucket with this row's number */
 	__u16 kind;              /* VIP_KIND, 0: nobody lives here */
-	__u8 pad[2];
+	__u8 pad[6];
 	struct port first;       /* one of its rows in `ports`, often the only one */
 	__u32 ports;             /* first row in `ports` */
 	__u32 port_mask;         /* rows in `ports` less one; rows are 2^n */
@@ -64,11 +60,13 @@ struct prefix_lengths {
 };
 
 #define VIP_MARK_BITS 17
+#define VIP_BUCKET_BITS 15 /* of a half, at most */
 
 /*
- * Go sets vip_table: which half of `vips` is valid, its first row in the low half
- * of the word, its mask in the high; its prefix lengths are those of the half, 0
- * for the lower one. clock is for programs whose time is fixed.
+ * Go sets vip_table: which half of `vips` is valid. The low half of the word is its
+ * first row, the high its mask, with the top bit set for the upper half; prefix
+ * lengths and displacements go with the half. clock is for programs whose time is
+ * fixed.
  */
 struct shared_state {
 	__u64 vip_table;
@@ -77,6 +75,7 @@ struct shared_state {
 	__u64 tick;            /* the clock of flow records, in seconds, from Go */
 	__u64 heartbeat;       /* the tick that the data path saw last, and when: see daemon.h */
 	struct prefix_lengths lengths[2];
+	__u16 displacements[2 << VIP_BUCKET_BITS]; /* of hash buckets: see probe_vip() */
 	__u64 marks[1 << (VIP_MARK_BITS - 6)]; /* a bit for each VIP that is a whole address: see is_marked() */
 };
 

@@ -3,8 +3,8 @@ package main
 // lookup is what goes wrong while the VIP and its service are sought: sections 3 and 9 of docs/DATAPATH.md.
 var lookup = []mutation{
 	{"vip: the displacement is added, not mixed in", "lib/service.h",
-		`(hash ^ vip->displacement) * VIP_MULTIPLIER_HIGH`,
-		`(hash + vip->displacement) * VIP_MULTIPLIER_HIGH`},
+		`(hash ^ displacement) * VIP_MULTIPLIER_HIGH`,
+		`(hash + displacement) * VIP_MULTIPLIER_HIGH`},
 	{"vip: an IPv4 address finds an IPv6 VIP that ends in it", "lib/service.h",
 		`vip->addr[3] == addr && vip->kind == VIP_KIND(4, length)`,
 		`vip->addr[3] == addr && vip->kind >> 8 == length`},
@@ -41,7 +41,7 @@ var lookup = []mutation{
 		`__noinline __u32 lookup_prefix4(__be32 addr)
 {
 	__u64 table = state.vip_table;
-	__u32 half = (__u32)table != 0, row;`,
+	__u32 half = table >> 63, row;`,
 		`__noinline __u32 lookup_prefix4(__be32 addr)
 {
 	__u64 table = state.vip_table;
