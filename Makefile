@@ -10,6 +10,7 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/sbin
 
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK := go tool -modfile=tools/go.mod staticcheck
+FAULTS = ^Test(DaemonMayDie|AChangeThatKills|AStepThatFails|Restart|Upgrade|TwoInstances|Reloads)
 SCRIPTS = .ci/run $(shell grep -slE '^\#!.*bash' tools/*)
 
 .PHONY: help
@@ -66,6 +67,10 @@ bench-e2e: need-root build ## measure balancers end to end: xlb, nftables, HAPro
 churn: need-root build ## change everything about a node under 2,250 connections; writes churn.json, fails if one breaks (root)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)-next' -o bin/xlb-next ./cmd/xlb
 	go run ./testenv/churn $(ARGS)
+
+.PHONY: faults
+faults: need-root ## kill, fail and reload a node at full length: every step, 1,000 reloads (root); the figures of docs/RELIABILITY.md
+	XLB_TEST_LONG=1 go test -count=1 -v -timeout=0 -run='$(FAULTS)' ./cmd/xlb
 
 .PHONY: generate
 generate: ## regenerate the BPF objects, their bindings and all other generated files

@@ -103,6 +103,9 @@ func (n *Node) Start(ctx context.Context) error {
 	})
 }
 
+// SetProgram has another xlb run when the node is started next.
+func (n *Node) SetProgram(xlb Program) { n.xlb = xlb }
+
 // PID returns the process that runs, or ran last.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
 

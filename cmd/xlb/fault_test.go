@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/xlb-project/xlb/bpf"
@@ -143,11 +144,31 @@ func startFaulty(t *testing.T, lab *testenv.Lab, xlb testenv.Program, config str
 		if err := node.Close(); err != nil {
 			t.Error(err)
 		}
-		if left := generations(t, node); len(left) != 0 {
-			t.Errorf("xlb down left %v", left)
-		}
+		wantGone(t, lab, node)
 	})
 	return node
+}
+
+// wantGone wants an instance to have left nothing in the kernel, once it is down.
+func wantGone(t *testing.T, lab *testenv.Lab, node *testenv.Node) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(loader.DefaultRoot, node.Instance())); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("xlb down left pins: %v", err)
+	}
+	for _, name := range lab.LBInterfaces {
+		l, err := lab.LB.Netlink().LinkByName(name)
+		must(t, err)
+		if xdp := l.Attrs().Xdp; xdp != nil && xdp.Attached {
+			t.Errorf("xlb down left program %d on %s", xdp.ProgId, name)
+		}
+	}
+	rules, err := lab.LB.Netlink().RuleList(netlink.FAMILY_ALL)
+	must(t, err)
+	for _, r := range rules {
+		if r.Mark != 0 {
+			t.Errorf("xlb down left the rule %s", r)
+		}
+	}
 }
 
 // generations are the programs that an instance has pinned.
