@@ -33,6 +33,9 @@ type Dataplane interface {
 	Tick() uint64
 	SetTick(seconds uint64)
 	Flows() iter.Seq[maps.Flow]
+	FlowsIn(first, end int) iter.Seq[maps.Flow]
+	AddFlows(flows []maps.Flow, lowBits int) int
+	FlowBits() int
 	ForgetFlows(func(maps.Flow) bool) int
 	FlowCapacity() int
 

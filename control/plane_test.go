@@ -31,6 +31,8 @@ type plane struct {
 	log       []string
 	writes    int
 	fails     func(what string) error // before each write
+	full      bool                    // there is no room for flows
+	flowBits  int
 }
 
 func newPlane(t testing.TB) *plane {

@@ -48,10 +48,14 @@ func (f Flow) Slots(size int) (first, last int) {
 }
 
 // Flows goes through the recorded flows. Packets go on changing them meanwhile.
-func (t *Tables) Flows() iter.Seq[Flow] {
+func (t *Tables) Flows() iter.Seq[Flow] { return t.FlowsIn(0, t.FlowCapacity()) }
+
+// FlowsIn goes through those in the table's places from first to before end, of
+// FlowCapacity in all: who has no time for a whole table takes it part by part.
+func (t *Tables) FlowsIn(first, end int) iter.Seq[Flow] {
 	return func(yield func(Flow) bool) {
 		tick, words := atomic.LoadUint64(&t.state.rows[0].Tick), t.flowWords()
-		for i := range words {
+		for i := first; i < min(end, len(words)); i++ {
 			if f, ok := flowOf(i, atomic.LoadUint64(&words[i]), tick); ok && !yield(f) {
 				return
 			}

@@ -126,13 +126,15 @@ func (p *peer) hand(to *peer) handover.Taken {
 	var wire bytes.Buffer
 	w, err := handover.NewWriter(&wire, handoverSecret, handover.Node{HashKey: maps.Key{3}, Bits: p.tables.FlowBits()})
 	check(p.T, err)
-	check(p.T, handover.Send(w, p.tables.Flows(), transition.NewScan(p.now, rows), who))
+	for _, b := range handover.Strays(time.Now(), p.tables.Flows(), transition.NewScan(p.now, rows), who) {
+		check(p.T, w.Write(b))
+	}
 	check(p.T, w.Close())
 	r, err := handover.NewReader(&wire, handoverSecret, handover.Node{HashKey: maps.Key{3}, Bits: to.tables.FlowBits()}, handover.NewGuard(time.Minute))
 	check(p.T, err)
-	taken, err := handover.Receive(r, func(name string) (handover.Service, bool) {
-		return handover.Service{Slots: to.table.Size(), Backends: to.backends, Counts: to.table.Counts}, name == "web"
-	}, to.tables.AddFlows)
+	taken, err := handover.Receive(r, func(f func()) error { f(); return nil }, func(name string) (handover.Service, bool) {
+		return handover.Service{Slots: to.table.Size(), Backends: to.backends, Counts: to.table.Counts, Add: to.tables.AddFlows}, name == "web"
+	})
 	check(p.T, err)
 	return taken
 }

@@ -3,7 +3,9 @@ package handover
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/xlb-project/xlb/maps"
 )
@@ -20,8 +22,9 @@ func BenchmarkMillionRecords(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for i := 0; i < n; i += batchSize {
-			if err := w.Write("web", 65_537, records[i:min(n, i+batchSize)]); err != nil {
+		began := time.Now()
+		for part := range slices.Chunk(records, 1<<16) {
+			if err := w.Write(Batch{"web", 65_537, began, part}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -29,7 +32,7 @@ func BenchmarkMillionRecords(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.ReportMetric(float64(wire.Len())/n, "B/record")
-		batches, err := read(wire.Bytes(), secret, node, guardAt(w.now()))
+		batches, err := read(wire.Bytes(), secret, node, guardAt(began))
 		if err != nil || len(batches) == 0 {
 			b.Fatal(err)
 		}

@@ -41,31 +41,30 @@ func (d *decoder) hello(plain []byte) error {
 	return nil
 }
 
-// frame takes in a frame, and returns the records that are in it and when they were sent. At the end of the stream it
-// returns io.EOF.
-func (d *decoder) frame(plain []byte) (Batch, time.Time, error) {
+// frame takes in a frame, and returns the records that are in it. At the end of the stream it returns io.EOF.
+func (d *decoder) frame(plain []byte) (Batch, error) {
 	if len(plain) == 0 {
-		return Batch{}, time.Time{}, errFrame
+		return Batch{}, errFrame
 	}
 	kind, body := plain[0], plain[1:]
 	switch kind {
 	case kindService:
-		return Batch{}, time.Time{}, d.service(body)
+		return Batch{}, d.service(body)
 	case kindBackends, kindRecords:
 		if len(body) < 2 || int(binary.BigEndian.Uint16(body)) >= len(d.services) {
-			return Batch{}, time.Time{}, fmt.Errorf("service: %w", errFrame)
+			return Batch{}, fmt.Errorf("service: %w", errFrame)
 		}
 		s := &d.services[binary.BigEndian.Uint16(body)]
 		if kind == kindBackends {
-			return Batch{}, time.Time{}, d.addresses(s, body[2:])
+			return Batch{}, d.addresses(s, body[2:])
 		}
 		return d.records(s, body[2:])
 	case kindEnd:
 		if len(body) == 0 {
-			return Batch{}, time.Time{}, io.EOF
+			return Batch{}, io.EOF
 		}
 	}
-	return Batch{}, time.Time{}, fmt.Errorf("kind %d: %w", kind, errFrame)
+	return Batch{}, fmt.Errorf("kind %d: %w", kind, errFrame)
 }
 
 func (d *decoder) service(body []byte) error {
@@ -90,19 +89,19 @@ func (d *decoder) addresses(s *told, body []byte) error {
 	return nil
 }
 
-func (d *decoder) records(s *told, body []byte) (Batch, time.Time, error) {
+func (d *decoder) records(s *told, body []byte) (Batch, error) {
 	if len(body) < 8 || (len(body)-8)%recordSize != 0 {
-		return Batch{}, time.Time{}, fmt.Errorf("records: %w", errFrame)
+		return Batch{}, fmt.Errorf("records: %w", errFrame)
 	}
 	sent, body := time.Unix(int64(binary.BigEndian.Uint64(body)), 0), body[8:]
-	b := Batch{Service: s.name, Slots: s.slots, Records: make([]Record, 0, len(body)/recordSize)}
+	b := Batch{Service: s.name, Slots: s.slots, Sent: sent, Records: make([]Record, 0, len(body)/recordSize)}
 	for ; len(body) > 0; body = body[recordSize:] {
 		hash, backend, state := binary.BigEndian.Uint64(body), binary.BigEndian.Uint32(body[8:]), maps.FlowState(body[14])
 		if hash&unknownBits(d.bits) != 0 || int64(backend) >= int64(len(s.backends)) || state < maps.FlowNew || state > maps.FlowClosing {
-			return Batch{}, time.Time{}, fmt.Errorf("record: %w", errFrame)
+			return Batch{}, fmt.Errorf("record: %w", errFrame)
 		}
 		age := time.Duration(binary.BigEndian.Uint16(body[12:])) * time.Second
 		b.Records = append(b.Records, Record{Backend: s.backends[backend], State: state, Age: age, Hash: hash})
 	}
-	return b, sent, nil
+	return b, nil
 }

@@ -33,7 +33,7 @@
 //	2  service   4: slots of its table; the rest: its name. Services are numbered from 0 in the order of these frames.
 //	3  backends  2: service; then addresses, each one byte, 4 or 6, and 4 or 16 bytes. A service's backends are
 //	             numbered from 0 in the order in which they come.
-//	4  records   2: service; 8: when they were sent, in seconds since 1970; then 15 bytes each: 8: the hash; 4: backend;
+//	4  records   2: service; 8: when they were as old as they say, in seconds since 1970; then 15 bytes each: 8: the hash; 4: backend;
 //	             2: age in seconds; 1: state, 1 new, 2 known, 3 closing. They are as much older where they arrive as
 //	             they were on their way, and two seconds more.
 //	5  end       the last frame

@@ -42,7 +42,7 @@ func FuzzDecoder(f *testing.F) {
 				}
 				continue
 			}
-			b, _, err := d.frame(plain)
+			b, err := d.frame(plain)
 			if err != nil {
 				if !errors.Is(err, errFrame) && err != io.EOF {
 					t.Fatal(err)

@@ -44,7 +44,8 @@ func stream(t interface{ Fatal(...any) }, batches ...Batch) []byte {
 		t.Fatal(err)
 	}
 	for _, batch := range batches {
-		if err := w.Write(batch.Service, batch.Slots, batch.Records); err != nil {
+		batch.Sent = noon
+		if err := w.Write(batch); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,7 +102,8 @@ func TestWhatGoesInComesOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, b := range want {
+		for n, b := range want {
+			want[n].Sent = noon
 			for i := range b.Records {
 				b.Records[i].Age += max(late, 0) + hidden
 			}
@@ -266,11 +268,11 @@ func TestWriterRefusesWhatNoReaderWouldTake(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"no name":           w.Write("", 101, sample[0].Records),
-		"a long name":       w.Write(strings.Repeat("x", 256), 101, sample[0].Records),
-		"a missing address": w.Write("web", 101, []Record{{}}),
-		"too many services": func() error { w.numbers = maxServices; return w.Write("other", 101, nil) }(),
-		"too many backends": func() error { w.backends = maxBackends; return w.Write("web", 101, sample[0].Records) }(),
+		"no name":           w.Write(Batch{Records: sample[0].Records}),
+		"a long name":       w.Write(Batch{Service: strings.Repeat("x", 256), Records: sample[0].Records}),
+		"a missing address": w.Write(Batch{Service: "web", Records: []Record{{}}}),
+		"too many services": func() error { w.numbers = maxServices; return w.Write(Batch{Service: "other"}) }(),
+		"too many backends": func() error { w.backends = maxBackends; return w.Write(sample[0]) }(),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -292,7 +294,7 @@ func TestErrorsOfTheTransportComeThrough(t *testing.T) {
 	for after := range 7 {
 		w, err := NewWriter(&broken{after}, secret, node)
 		if err == nil {
-			err = w.Write("web", 101, sample[0].Records)
+			err = w.Write(sample[0])
 		}
 		if err == nil {
 			err = w.Close()

@@ -2,9 +2,11 @@ package handover
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/netip"
+	"time"
 
 	"github.com/xlb-project/xlb/control/transition"
 	"github.com/xlb-project/xlb/maps"
@@ -17,16 +19,14 @@ type Identity struct {
 	Address netip.Addr
 }
 
-// batchSize bounds what Send holds of a service before it writes.
-const batchSize = 4096
-
-// Send writes the flows that a peer needs, according to a scan that has just begun. who names a backend.
-func Send(w *Writer, flows iter.Seq[maps.Flow], scan *transition.Scan, who func(maps.BackendID) (Identity, bool)) error {
+// Strays returns those of flows that a peer needs, according to a scan that has just begun. who names a backend.
+func Strays(now time.Time, flows iter.Seq[maps.Flow], scan *transition.Scan, who func(maps.BackendID) (Identity, bool)) []Batch {
 	type table struct {
 		name  string
 		slots int
 	}
-	waiting := map[table][]Record{}
+	var batches []Batch
+	place := map[table]int{} // in batches
 	for f := range flows {
 		if !scan.Stray(f) {
 			continue
@@ -35,32 +35,23 @@ func Send(w *Writer, flows iter.Seq[maps.Flow], scan *transition.Scan, who func(
 		if !ok || f.State < maps.FlowNew || f.State > maps.FlowClosing {
 			continue
 		}
-		t := table{id.Service, id.Slots}
-		waiting[t] = append(waiting[t], Record{Backend: id.Address, State: f.State, Age: f.Age, Hash: f.Hash})
-		if len(waiting[t]) < batchSize {
-			continue
+		i, known := place[table{id.Service, id.Slots}]
+		if !known {
+			i = len(batches)
+			place[table{id.Service, id.Slots}] = i
+			batches = append(batches, Batch{Service: id.Service, Slots: id.Slots, Sent: now})
 		}
-		if err := w.Write(t.name, t.slots, waiting[t]); err != nil {
-			return err
-		}
-		waiting[t] = waiting[t][:0]
+		batches[i].Records = append(batches[i].Records, Record{Backend: id.Address, State: f.State, Age: f.Age, Hash: f.Hash})
 	}
-	for t, records := range waiting {
-		if len(records) == 0 {
-			continue
-		}
-		if err := w.Write(t.name, t.slots, records); err != nil {
-			return err
-		}
-	}
-	return nil
+	return batches
 }
 
 // Service is what a node that takes flows over knows of one of its services.
 type Service struct {
 	Slots    int
 	Backends map[netip.Addr]maps.BackendID
-	Counts   func(maps.Flow) bool // whether a record would decide anything, see transition.Table.Counts
+	Counts   func(maps.Flow) bool                  // whether a record would decide anything, see transition.Table.Counts
+	Add      func(flows []maps.Flow, bits int) int // takes in what does, as maps.Tables.AddFlows
 }
 
 // Taken says what became of the records of a stream.
@@ -73,9 +64,9 @@ type Taken struct {
 }
 
 // Receive takes flows over until the end of the stream. It returns io.ErrUnexpectedEOF if that was cut short; what came
-// before counts all the same. service returns what the node has by a name, false for nothing; add is
-// maps.Tables.AddFlows. Both are called in this goroutine.
-func Receive(r *Reader, service func(string) (Service, bool), add func([]maps.Flow, int) int) (Taken, error) {
+// before counts all the same. service returns what the node has by a name, false for nothing. It and what it returns are
+// called from within do only, once for a batch of at most some thousand records; nothing is read meanwhile.
+func Receive(r *Reader, do func(func()) error, service func(string) (Service, bool)) (Taken, error) {
 	var taken Taken
 	for {
 		b, err := r.Next()
@@ -85,24 +76,31 @@ func Receive(r *Reader, service func(string) (Service, bool), add func([]maps.Fl
 		if err != nil {
 			return taken, err
 		}
-		flows := taken.flows(b, service)
-		n := add(flows, r.Bits())
-		taken.Added += n
-		taken.Left += len(flows) - n
+		if err := do(func() { taken.take(b, r.Bits(), service) }); err != nil {
+			return taken, fmt.Errorf("take over flows of service %s: %w", b.Service, err)
+		}
 	}
 }
 
-// flows returns the records of a batch that have a place here.
-func (t *Taken) flows(b Batch, service func(string) (Service, bool)) []maps.Flow {
+// take takes in a batch of records whose hashes know so many low bits.
+func (t *Taken) take(b Batch, bits int, service func(string) (Service, bool)) {
 	s, ok := service(b.Service)
 	switch {
 	case !ok:
 		t.Unknown += len(b.Records)
-		return nil
+		return
 	case s.Slots != b.Slots:
 		t.OtherSize += len(b.Records)
-		return nil
+		return
 	}
+	flows := t.flows(b, s)
+	n := s.Add(flows, bits)
+	t.Added += n
+	t.Left += len(flows) - n
+}
+
+// flows returns the records of a batch that have a place here.
+func (t *Taken) flows(b Batch, s Service) []maps.Flow {
 	flows := make([]maps.Flow, 0, len(b.Records))
 	for _, r := range b.Records {
 		id, ok := s.Backends[r.Backend]

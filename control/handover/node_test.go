@@ -2,9 +2,11 @@ package handover
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,8 +45,10 @@ func TestOnlyFlowsThatAPeerNeedsTravel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Send(w, slices.Values(flows), scan, who); err != nil {
-		t.Fatal(err)
+	for _, b := range Strays(noon, slices.Values(flows), scan, who) {
+		if err := w.Write(b); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -57,55 +61,17 @@ func TestOnlyFlowsThatAPeerNeedsTravel(t *testing.T) {
 	}
 }
 
-func TestRoundsOfManyFlowsAreSentInBatches(t *testing.T) {
-	table := inTransition(1, 2)
-	scan := transition.NewScan(1, []transition.Backend{{}, {Table: table, Lives: true}, {Table: table, Lives: true}})
-	who := func(maps.BackendID) (Identity, bool) { return Identity{"web", 2, one}, true }
-	flows := func(yield func(maps.Flow) bool) {
-		for i := range 3 * batchSize {
-			if !yield(known(1, moving+uint64(i)<<36)) {
-				return
-			}
-		}
-	}
-	var b bytes.Buffer
-	w, err := newWriter(&b, secret, node, at(noon))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := Send(w, flows, scan, who); err != nil {
-		t.Fatal(err)
-	}
-	r, err := NewReader(&b, secret, node, guardAt(noon))
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[uint64]bool{}
-	for {
-		batch, err := r.Next()
-		if err != nil { // the stream goes on later
-			if len(seen) != 3*batchSize {
-				t.Errorf("%d flows were sent (error: %v)", len(seen), err)
-			}
-			return
-		}
-		for _, r := range batch.Records {
-			seen[r.Hash] = true
-		}
-	}
-}
+func atOnce(f func()) error { f(); return nil }
 
 func TestFlowsThatHaveNoPlaceHereAreLeftOut(t *testing.T) {
 	records := []Record{{one, maps.FlowKnown, 0, moving}, {two, maps.FlowNew, 0, moving}, {one, maps.FlowKnown, 0, resting}, {one, maps.FlowKnown, 0, moving}}
 	data := stream(t,
-		Batch{"web", 2, records}, Batch{"web", 101, records[:1]}, Batch{"gone", 2, records[:2]},
+		Batch{Service: "web", Slots: 2, Records: records}, Batch{Service: "web", Slots: 101, Records: records[:1]},
+		Batch{Service: "gone", Slots: 2, Records: records[:2]},
 	)
 	r, err := NewReader(bytes.NewReader(data), secret, node, guardAt(noon))
 	if err != nil {
 		t.Fatal(err)
-	}
-	service := func(name string) (Service, bool) {
-		return Service{Slots: 2, Backends: map[netip.Addr]maps.BackendID{one: 7}, Counts: inTransition(7, 8).Counts}, name == "web"
 	}
 	var added []maps.Flow
 	add := func(flows []maps.Flow, bits int) int {
@@ -115,7 +81,10 @@ func TestFlowsThatHaveNoPlaceHereAreLeftOut(t *testing.T) {
 		added = append(added, flows...)
 		return len(flows) / 2
 	}
-	taken, err := Receive(r, service, add)
+	service := func(name string) (Service, bool) {
+		return Service{Slots: 2, Backends: map[netip.Addr]maps.BackendID{one: 7}, Counts: inTransition(7, 8).Counts, Add: add}, name == "web"
+	}
+	taken, err := Receive(r, atOnce, service)
 	if want := (Taken{Added: 1, Left: 1, Idle: 1, Unknown: 3, OtherSize: 1}); err != nil || taken != want {
 		t.Errorf("taken %+v, want %+v (error: %v)", taken, want, err)
 	}
@@ -126,7 +95,18 @@ func TestFlowsThatHaveNoPlaceHereAreLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if taken, err := Receive(short, service, add); err == nil || err == io.EOF || taken.Added != 1 {
+	if taken, err := Receive(short, atOnce, service); err == nil || err == io.EOF || taken.Added != 1 {
 		t.Errorf("of a stream that was cut short %+v are taken (error: %v)", taken, err)
+	}
+}
+
+func TestWhatCannotBeDoneEndsTheStream(t *testing.T) {
+	r, err := NewReader(bytes.NewReader(stream(t, sample...)), secret, node, guardAt(noon))
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := Receive(r, func(func()) error { return io.ErrClosedPipe }, nil)
+	if !errors.Is(err, io.ErrClosedPipe) || !strings.Contains(err.Error(), "service web") || taken != (Taken{}) {
+		t.Errorf("taken %+v, error %v", taken, err)
 	}
 }

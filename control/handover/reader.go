@@ -11,7 +11,8 @@ import (
 // Batch is records of one service.
 type Batch struct {
 	Service string
-	Slots   int // of its table at the peer
+	Slots   int       // of its table at the node that has them
+	Sent    time.Time // when they were as old as that node said, in whole seconds
 	Records []Record
 }
 
@@ -87,7 +88,7 @@ func (r *Reader) Next() (Batch, error) {
 		if err != nil {
 			return Batch{}, fmt.Errorf("take over flows: %w", err)
 		}
-		b, sent, err := r.frame(plain)
+		b, err := r.frame(plain)
 		switch {
 		case errors.Is(err, io.EOF):
 			return Batch{}, io.EOF
@@ -96,7 +97,7 @@ func (r *Reader) Next() (Batch, error) {
 		case len(b.Records) == 0:
 			continue
 		}
-		onTheWay, err := r.guard.timely(sent)
+		onTheWay, err := r.guard.timely(b.Sent)
 		if err != nil {
 			return Batch{}, fmt.Errorf("take over flows of service %s: %w", b.Service, err)
 		}

@@ -15,7 +15,6 @@ type Writer struct {
 	w        io.Writer
 	box      *box
 	node     Node
-	now      func() time.Time
 	numbers  int // of services
 	services map[string]*service
 	backends int // of all services
@@ -43,7 +42,7 @@ func newWriter(w io.Writer, secret Secret, node Node, now func() time.Time) (*Wr
 	if err != nil {
 		return nil, fmt.Errorf("begin to hand flows over: %w", err)
 	}
-	s := &Writer{w: w, box: box, node: node, now: now, services: map[string]*service{}}
+	s := &Writer{w: w, box: box, node: node, services: map[string]*service{}}
 	if _, err := w.Write(header); err != nil {
 		return nil, fmt.Errorf("begin to hand flows over: %w", err)
 	}
@@ -54,27 +53,28 @@ func newWriter(w io.Writer, secret Secret, node Node, now func() time.Time) (*Wr
 	return s, nil
 }
 
-// Write sends records of a service whose table has so many slots.
-func (w *Writer) Write(name string, slots int, records []Record) error {
-	if err := w.write(name, slots, records); err != nil {
-		return fmt.Errorf("hand over flows of service %s: %w", name, err)
+// Write sends records.
+func (w *Writer) Write(b Batch) error {
+	if err := w.write(b); err != nil {
+		return fmt.Errorf("hand over flows of service %s: %w", b.Service, err)
 	}
 	return nil
 }
 
-func (w *Writer) write(name string, slots int, records []Record) error {
-	s, err := w.service(name, slots)
+func (w *Writer) write(b Batch) error {
+	s, err := w.service(b.Service, b.Slots)
 	if err != nil {
 		return err
 	}
-	if err := w.tellBackends(s, records); err != nil {
+	if err := w.tellBackends(s, b.Records); err != nil {
 		return err
 	}
+	records := b.Records
 	const most = (maxPlain - 11) / recordSize
 	for len(records) > 0 {
 		n := min(len(records), most)
 		frame := binary.BigEndian.AppendUint16([]byte{kindRecords}, s.number)
-		frame = binary.BigEndian.AppendUint64(frame, uint64(w.now().Unix()))
+		frame = binary.BigEndian.AppendUint64(frame, uint64(b.Sent.Unix()))
 		for _, r := range records[:n] {
 			frame = binary.BigEndian.AppendUint64(frame, r.Hash&^unknownBits(w.node.Bits))
 			frame = binary.BigEndian.AppendUint32(frame, s.backends[r.Backend.Unmap()])

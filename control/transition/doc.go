@@ -16,6 +16,9 @@
 // record does not tell its slot. There a transition is needed if any record of the service names one of those that owned
 // the slot since it opened, other than Current; or, where those are not known, anyone but Current.
 //
+// A record on another node needs a transition here as one of this node does: [Table.HoldFor]. [Table.Hold] is for the loss of
+// a node, whose flows come without their records.
+//
 // Records of dead backends are to be forgotten before these come back without their connections: a scan has to see each
 // death. [Quarantine] keeps the number of a backend that is gone from being given anew while something names it.
 //

@@ -128,13 +128,6 @@ func (n *needs) mark(f maps.Flow) (open bool) {
 	return open
 }
 
-// Need notes that a slot's transition is needed for another reason, such as a record on another node.
-func (s *Scan) Need(t *Table, slot int) {
-	if n := s.tables[t]; n != nil && len(n.needed) > 0 {
-		n.needed.set(slot)
-	}
-}
-
 // Flows returns how many flows are recorded with a backend.
 func (s *Scan) Flows(b maps.BackendID) int {
 	if int(b) >= len(s.rows) {

@@ -72,15 +72,6 @@ func TestRecordOnTheBorderOfTwoSlotsNeedsBoth(t *testing.T) {
 	}
 }
 
-func TestNeedFromElsewhereKeepsATransitionOpen(t *testing.T) {
-	l := newLab(t, Settings{})
-	l.scan(0).Need(l.Table, 0) // at rest: nothing to keep open
-	l.turn(0, b)
-	scan := l.scan(idle + 1)
-	scan.Need(l.Table, 0)
-	l.want("a sweep", l.Sweep(idle+1, scan))
-}
-
 func TestUnderAffinityBySourceFlowsOfFormerOwnersNeedTheTransition(t *testing.T) {
 	l := newLab(t, Settings{BySource: true})
 	ofA, ofB, ofC := maps.Flow{Backend: a}, maps.Flow{Backend: b}, maps.Flow{Backend: c}

@@ -79,3 +79,39 @@ func TestStraysAndRecordsThatCount(t *testing.T) {
 		}
 	}
 }
+
+func TestRecordsElsewhereHoldTransitionsForAsLongAsTheyLive(t *testing.T) {
+	for name, c := range map[string]struct {
+		settings Settings
+		flows    []maps.Flow
+		until    time.Duration
+	}{
+		"of Previous":                         {Settings{}, []maps.Flow{{Backend: a, Age: 10 * time.Second}}, 2*idle - 10*time.Second},
+		"of Current":                          {Settings{}, []maps.Flow{{Backend: b}}, idle},
+		"of a slot at rest":                   {Settings{}, []maps.Flow{{Backend: a, Hash: 0x5 << 60}}, idle},
+		"over":                                {Settings{}, []maps.Flow{{Backend: a, Age: 2 * idle}}, idle},
+		"under affinity by source":            {Settings{BySource: true}, []maps.Flow{{Backend: c, Hash: 0x5 << 60, Age: 20 * time.Second}, {Backend: c, Age: 10 * time.Second}}, 2*idle - 10*time.Second},
+		"under affinity by source, Current's": {Settings{BySource: true}, []maps.Flow{{Backend: b}}, idle},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, c.settings)
+			l.HoldFor(0, c.flows) // at rest: nothing to hold
+			l.turn(0, b)
+			l.HoldFor(idle, c.flows)
+			l.want("in time", l.sweep(c.until))
+			l.want("later", l.sweep(c.until+1), rest(b))
+		})
+	}
+}
+
+func TestRecordOfAClosingFlowElsewhereHoldsATransitionForLess(t *testing.T) {
+	table := New(Settings{Idle: time.Hour}, []maps.BackendID{a})
+	table.Change(0, []maps.BackendID{b}, func(maps.BackendID) bool { return true })
+	for state, until := range map[maps.FlowState]time.Duration{maps.FlowClosing: time.Hour + closing, maps.FlowKnown: 2 * time.Hour} {
+		table.HoldFor(time.Hour, []maps.Flow{{Backend: a, State: state}})
+		if table.open[0].holds != until {
+			t.Errorf("state %d: held until %s, want %s", state, table.open[0].holds, until)
+		}
+		table.open[0].holds = time.Hour
+	}
+}
