@@ -162,8 +162,8 @@ func TestHTTP2BoundsTheWholeExchangeByTime(t *testing.T) {
 	ping.Reset()
 	ping.WritePing(false, [8]byte{1})
 	for name, addr := range map[string]netip.AddrPort{
-		"byte by byte":    dripping(t, string(newFrames().Bytes())+"\x00\x40\x00\x01\x04\x00\x00\x00\x01", "\x00"),
-		"ping after ping": dripping(t, string(newFrames().Bytes()), string(ping.Bytes())),
+		"byte by byte":    dripping(t, newFrames().String()+"\x00\x40\x00\x01\x04\x00\x00\x00\x01", "\x00"),
+		"ping after ping": dripping(t, newFrames().String(), ping.String()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantFailure(t, brief, HTTP{Addr: addr, HTTP2: true}, fmt.Sprintf("GET http://%s/: timeout after 100ms", addr))
