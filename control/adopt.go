@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/xlb-project/xlb/control/config"
@@ -25,6 +26,7 @@ func (e *Engine) adopt() {
 		leaving := entry.Admin == adminGone
 		if s == nil || leaving && !e.Dataplane.Backend(entry.ID).Up {
 			e.numbers.hold(e.now(), entry)
+			e.orphans = append(e.orphans, entry)
 			continue
 		}
 		b := e.adoptBackend(s, entry)
@@ -66,12 +68,10 @@ func (e *Engine) adoptBackend(s *service, entry maps.BackendEntry) *backend {
 		b.live = 0
 	}
 	b.row.Up, b.row.Accepts = is.Up, is.Accepts
-	if is.Up {
-		b.health = verdict{known: true, good: true, assumed: true, reason: "as before the daemon started", since: e.wall()}
-	}
-	if is.Resolved {
-		b.hop = verdict{known: true, good: true, assumed: true, reason: "as before the daemon started", since: e.wall()}
-	}
+	found := verdict{known: true, assumed: true, reason: "as before the daemon started", since: e.wall()}
+	b.health, b.hop = found, found
+	b.health.good = is.Up && entry.Admin&adminIll == 0 || entry.Admin == adminGone && is.Up
+	b.hop.good = is.Resolved
 	if over := s.cfg.SlowStart; over > 0 && b.live > 0 && b.live < 1 {
 		b.growth = growth{true, e.now() - time.Duration(b.live*float64(over))}
 	}
@@ -95,4 +95,22 @@ func (e *Engine) adoptSlots(s *service) {
 	}
 	s.slots = transition.Adopt(e.now(), tracked(e.cfg, s.cfg), slots)
 	s.serving = true
+}
+
+// clearOrphans finishes what a former daemon began: rows of backends whose
+// service, or they themselves, had been removed. It comes before their service's
+// number is given to another one.
+func (e *Engine) clearOrphans() error {
+	for _, entry := range e.orphans {
+		if err := e.Dataplane.SetBackend(entry.ID, maps.Backend{}); err != nil {
+			return fmt.Errorf("remove backend %s: %w", entry.Name, err)
+		}
+		entry.Admin, entry.Live = adminGone, 0
+		if err := e.Dataplane.NameBackend(entry); err != nil {
+			return fmt.Errorf("name backend %s: %w", entry.Name, err)
+		}
+		e.numbers.held[entry.ID] = entry
+	}
+	e.orphans = nil
+	return nil
 }

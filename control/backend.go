@@ -75,12 +75,17 @@ func (a admin) out() bool { return a.state == AdminDrained || a.state == AdminDi
 // Numbers of administrative states in the identity maps; frozen.
 var adminNumbers = map[string]uint8{AdminNone: 0, AdminDraining: 1, AdminDrained: 2, AdminDisabled: 3}
 
-// adminGone marks a number whose backend is gone, while records may still name it.
-const adminGone = 255
+const (
+	// adminGone marks a number whose backend is gone, while records may still name it.
+	adminGone = 255
+	// adminIll marks a backend whose check fails and that is used all the same, for
+	// want of healthy ones.
+	adminIll = 0x40
+)
 
 func adminOf(number uint8) string {
 	for state, n := range adminNumbers {
-		if n == number {
+		if n == number&^adminIll {
 			return state
 		}
 	}
@@ -113,6 +118,9 @@ func (b *backend) named() maps.BackendEntry {
 	e := maps.BackendEntry{
 		ID: b.id, Service: b.service.id, Name: b.cfg.Name, Address: b.cfg.Address, Weight: b.cfg.Weight, Live: b.live,
 		Admin: adminNumbers[b.admin.state],
+	}
+	if b.lives && !b.health.good {
+		e.Admin |= adminIll
 	}
 	if b.leaving {
 		e.Admin = adminGone

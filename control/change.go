@@ -54,10 +54,11 @@ func (e *Engine) bring(c change) (Plan, error) {
 
 // keepFile takes in that the file changed where nothing else did.
 func (e *Engine) keepFile(c change) error {
-	if c.file == e.file {
+	former := e.file
+	e.file = c.file
+	if len(config.Diff(former, c.file)) == 0 {
 		return nil
 	}
-	e.file = c.file
 	e.drift = len(e.drifted())
 	return e.save(nil)
 }

@@ -46,6 +46,9 @@ func (e *Engine) writeRows(s *service) error {
 		} else if err := e.writeRow(b, row); err != nil {
 			return err
 		}
+		if b.leaving && !b.lives {
+			continue // slots may name it until they are written; see removeBackends
+		}
 		if err := e.writeName(b); err != nil {
 			return err
 		}

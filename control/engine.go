@@ -65,9 +65,9 @@ type Engine struct {
 	options  maps.PlaneOptions // what is loaded
 	targets  map[health.TargetID]bool
 
-	pending   bool          // a service waits for its backends' first verdicts
-	settles   time.Duration // when it no longer does
-	published []maps.Listener
+	pending   bool             // a service waits for its backends' first verdicts
+	settles   time.Duration    // when it no longer does
+	published *[]maps.Listener // nil: not known
 	deny      writtenRules
 	adopted   int    // services of a former daemon
 	drift     int    // objects that differ from the file
@@ -75,8 +75,9 @@ type Engine struct {
 	broken    string // why the data path is not as it should be, for the log
 	unmended  string // why an interface that was away is without a program, for the log
 	sweeper   sweeper
-	rerouted  []*backend // whose way has changed since the last round
-	moved     int        // slots since they were last told about
+	orphans   []maps.BackendEntry // found without a service
+	rerouted  []*backend          // whose way has changed since the last round
+	moved     int                 // slots since they were last told about
 
 	events   *eventLog
 	readers  readers
@@ -218,6 +219,9 @@ func (e *Engine) tellStart() {
 func (e *Engine) bringUp() error {
 	e.startTick()
 	e.forgetStrangers()
+	if err := e.clearOrphans(); err != nil {
+		return err
+	}
 	return e.reconcile()
 }
 
@@ -257,6 +261,7 @@ func (e *Engine) healthChanged(c health.Change) {
 	}
 	was := b.health
 	b.health = verdict{known: true, good: c.Healthy, reason: c.Reason, since: c.At}
+	b.stale()
 	e.logChange(b, EventHealth, was, b.health)
 }
 

@@ -115,7 +115,7 @@ func (s *service) fractions() []float64 {
 		any = any || b.live > 0
 		stuck = stuck || b.stuck()
 	}
-	if any || !stuck || s.slots == nil {
+	if any || !stuck {
 		return live
 	}
 	for i, b := range s.backends {

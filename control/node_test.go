@@ -7,12 +7,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
-	"testing"
 
 	"github.com/xlb-project/xlb/control/config"
 	"github.com/xlb-project/xlb/control/health"
 	"github.com/xlb-project/xlb/control/neighbour"
 	"github.com/xlb-project/xlb/control/state"
+	"github.com/xlb-project/xlb/maps"
 )
 
 // news is a checker and a watcher that say what they are told to.
@@ -80,7 +80,7 @@ func (d *disk) Save(s state.State) error {
 // node is an engine that runs, with all around it.
 type node struct {
 	*Engine
-	t     testing.TB
+	t     tb
 	plane *plane
 	news  *news
 	disk  *disk
@@ -89,7 +89,7 @@ type node struct {
 	stop  func()
 }
 
-func parse(t testing.TB, text string) *config.Config {
+func parse(t tb, text string) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse("test.yaml", []byte(text))
 	if err != nil {
@@ -99,7 +99,7 @@ func parse(t testing.TB, text string) *config.Config {
 }
 
 // newNode makes a node that does not run.
-func newNode(t testing.TB, text string) *node {
+func newNode(t tb, text string) *node {
 	return &node{t: t, plane: newPlane(t), disk: &disk{}, file: text, down: map[string]bool{}, stop: func() {}}
 }
 
@@ -234,3 +234,9 @@ func hosts(numbers ...int) []string {
 }
 
 var errNoAnswer = errors.New("no answer")
+
+type netipAddr = netip.Addr
+
+func parseAddr(a string) netip.Addr { return netip.MustParseAddr(a) }
+
+type mapsSlot = maps.Slot

@@ -5,16 +5,24 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/xlb-project/xlb/maps"
 )
 
+// tb is a test, or a property's.
+type tb interface {
+	Helper()
+	Error(...any)
+	Errorf(string, ...any)
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 // plane is a data path that keeps what was written to it, as maps.Tables does,
 // and refuses what packets would trip over. It outlives engines.
 type plane struct {
-	t testing.TB
+	t tb
 
 	services  map[maps.ServiceID]string
 	names     map[maps.BackendID]maps.BackendEntry
@@ -33,9 +41,11 @@ type plane struct {
 	fails     func(what string) error // before each write
 	full      bool                    // there is no room for flows
 	flowBits  int
+
+	complained bool
 }
 
-func newPlane(t testing.TB) *plane {
+func newPlane(t tb) *plane {
 	return &plane{
 		t: t, services: map[maps.ServiceID]string{}, names: map[maps.BackendID]maps.BackendEntry{}, settings: map[maps.ServiceID]maps.Service{},
 		rules: map[maps.ServiceID][]maps.Rule{}, ids: map[maps.ServiceID][]maps.ServerID{}, rows: map[maps.BackendID]maps.Backend{},
@@ -94,7 +104,7 @@ func (p *plane) NameBackend(e maps.BackendEntry) error {
 	}
 	for _, f := range p.flows {
 		if f.Backend == e.ID {
-			p.t.Errorf("the number of backend %d is free while a flow names it", e.ID)
+			p.complain("the number of backend %d is free while a flow names it", e.ID)
 		}
 	}
 	delete(p.names, e.ID)
@@ -107,7 +117,7 @@ func (p *plane) SetRules(id maps.ServiceID, rules []maps.Rule) error {
 	}
 	p.rules[id] = slices.Clone(rules)
 	if s := p.settings[id]; s.Filter == maps.DenyOthers && len(rules) == 0 {
-		p.t.Errorf("service %d denies everybody", id)
+		p.complain("service %d denies everybody", id)
 	}
 	return nil
 }
@@ -139,7 +149,7 @@ func (p *plane) RemoveService(id maps.ServiceID) error {
 	}
 	for _, l := range p.listeners {
 		if l.Service == id {
-			p.t.Errorf("service %d is removed while %s leads there", id, l)
+			p.complain("service %d is removed while %s leads there", id, l)
 		}
 	}
 	delete(p.services, id)
@@ -156,7 +166,7 @@ func (p *plane) SetListeners(l []maps.Listener) error {
 	}
 	for _, is := range l {
 		if _, ok := p.settings[is.Service]; !ok || p.services[is.Service] == "" {
-			p.t.Errorf("%s leads to service %d, which is not there", is, is.Service)
+			p.complain("%s leads to service %d, which is not there", is, is.Service)
 		}
 	}
 	p.listeners = slices.Clone(l)
@@ -186,17 +196,37 @@ func (p *plane) SetBackendState(id maps.BackendID, s maps.BackendState) error {
 	return nil
 }
 
-// serves says whether a number is somebody's: one that is gone may still have flows.
+// complain says what packets would trip over, once.
+func (p *plane) complain(format string, args ...any) {
+	p.t.Helper()
+	if !p.complained {
+		p.complained = true
+		p.t.Errorf(format, args...)
+	}
+}
+
+// accepts says whether a service has a backend for new flows. Where it has none,
+// slots may go to one without next hop, for the time that it has one again.
+func (p *plane) accepts(id maps.ServiceID) bool {
+	for b, e := range p.names {
+		if e.Service == id && p.rows[b].Accepts {
+			return true
+		}
+	}
+	return false
+}
+
+// serves says whether packets can be sent by a number: one that is gone may still have flows.
 func (p *plane) serves(id maps.BackendID) bool {
 	e, ok := p.names[id]
-	return ok && (e.Admin != adminGone || p.rows[id].Up)
+	return ok && (e.Admin != adminGone || p.rows[id].Up || p.rows[id].Forward != maps.Unresolved)
 }
 
 // exists complains about a number that is nobody's.
 func (p *plane) exists(id maps.BackendID, who string) {
 	p.t.Helper()
 	if id != 0 && !p.serves(id) {
-		p.t.Errorf("%s names backend %d, which does not exist", who, id)
+		p.complain("%s names backend %d, which does not exist", who, id)
 	}
 }
 
@@ -219,11 +249,11 @@ func (p *plane) slotNames(id maps.ServiceID, s maps.Slot) {
 	for _, b := range []maps.BackendID{s.Current, s.Previous} {
 		p.exists(b, fmt.Sprintf("a slot of service %d", id))
 		if b != 0 && p.names[b].Service != id {
-			p.t.Errorf("a slot of service %d names backend %d of service %d", id, b, p.names[b].Service)
+			p.complain("a slot of service %d names backend %d of service %d", id, b, p.names[b].Service)
 		}
 	}
-	if b := s.Current; b != 0 && p.rows[b].Forward == maps.Unresolved {
-		p.t.Errorf("a slot of service %d goes to backend %d, which has no next hop", id, b)
+	if b := s.Current; b != 0 && p.rows[b].Forward == maps.Unresolved && p.accepts(id) {
+		p.complain("a slot of service %d goes to backend %d, which has no next hop", id, b)
 	}
 }
 
@@ -259,7 +289,7 @@ func (p *plane) sound() {
 	p.t.Helper()
 	for id, slots := range p.slots {
 		if _, ok := p.services[id]; !ok {
-			p.t.Errorf("service %d has slots and no name", id)
+			p.complain("service %d has slots and no name", id)
 		}
 		for i, s := range slots {
 			for _, b := range []maps.BackendID{s.Current, s.Previous} {
@@ -276,7 +306,7 @@ func (p *plane) sound() {
 	}
 	for _, l := range p.listeners {
 		if p.services[l.Service] == "" {
-			p.t.Errorf("%s leads to no service", l)
+			p.complain("%s leads to no service", l)
 		}
 	}
 }

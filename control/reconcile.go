@@ -192,13 +192,13 @@ func (e *Engine) settle() {
 // publishListeners makes the VIPs of services xlb's whose tables are filled.
 func (e *Engine) publishListeners() error {
 	listeners := e.listeners()
-	if slices.Equal(listeners, e.published) {
+	if e.published != nil && slices.Equal(listeners, *e.published) {
 		return nil
 	}
 	if err := e.Dataplane.SetListeners(listeners); err != nil {
 		return fmt.Errorf("publish services: %w", err)
 	}
-	e.published = listeners
+	e.published = &listeners
 	n := 0
 	for _, s := range e.services {
 		if s.serving = e.mayWrite(s); s.serving {

@@ -26,7 +26,10 @@ type sweeper struct {
 
 // startTick goes on with the clock of flow records where a former daemon left it:
 // what packets wrote meanwhile carries that time.
-func (e *Engine) startTick() { e.sweeper.tickBase = e.Dataplane.Tick() }
+func (e *Engine) startTick() {
+	e.sweeper.tickBase = e.Dataplane.Tick() + 1
+	e.setTick()
+}
 
 func (e *Engine) setTick() {
 	e.Dataplane.SetTick(e.sweeper.tickBase + uint64(e.now()/time.Second))
