@@ -21,6 +21,7 @@ type program struct {
 
 func (p *program) Tables() Dataplane      { return p.n.plane }
 func (p *program) Egress() map[int]uint32 { return map[int]uint32{7: 0, 8: 1} }
+func (p *program) Mend() (bool, error)    { return false, nil }
 func (p *program) Publish() error         { return nil }
 
 func (p *program) Prepare(opts planemaps.PlaneOptions) (Staged, error) {

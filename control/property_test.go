@@ -38,7 +38,7 @@ func (h *history) config() string {
 			continue
 		}
 		tracking := rapid.SampledFrom([]string{"change", "always", "never"}).Draw(h.T, "tracking")
-		text += fmt.Sprintf("  - {name: %s, vip: 192.0.2.%d, port: 80, forward: l2, tracking: %s, panic: %d, health: {tcp: {}}, backends: [",
+		text += fmt.Sprintf("  - {name: %s, vip: 192.0.2.%d, port: 80, forward: l2, slots: 101, tracking: %s, panic: %d, health: {tcp: {}}, backends: [",
 			name, i+1, tracking, rapid.SampledFrom([]int{0, 40}).Draw(h.T, "panic"))
 		for _, n := range numbers {
 			text += fmt.Sprintf("{address: 10.0.0.%d, weight: %d}, ", n, rapid.SampledFrom([]int{100, 100, 50}).Draw(h.T, "weight"))
