@@ -54,6 +54,14 @@ mutate: need-root ## break the data path's C in many small ways; fail if the tes
 bench: need-root ## measure the data path, ns per packet, on one CPU; writes bench.json, prints a table (root); ARGS=-check fails on missed bars
 	go run ./testenv/bench $(ARGS)
 
+.PHONY: bench-guard
+bench-guard: need-root ## fail if the data path costs 15 % more than the committed baseline: instructions, and time against a control (root)
+	go run ./testenv/bench -guard testenv/bench/baseline.json
+
+.PHONY: bench-baseline
+bench-baseline: need-root ## write that baseline anew, on a quiet machine (root)
+	go run ./testenv/bench -guard testenv/bench/baseline.json -update
+
 .PHONY: bench-control
 bench-control: need-root build ## measure the control plane: tables, flips, a large configuration; writes bench-control.json (root); ARGS=-check
 	go run ./testenv/bench/control $(ARGS)

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/xlb-project/xlb/bpf/model"
+	"github.com/xlb-project/xlb/testenv/bench/trace"
 )
 
 // bench is a case ready to be timed: two wrappers that send the same packets, one
@@ -15,7 +16,9 @@ import (
 type bench struct {
 	testCase
 	measured, control *wrapper
-	product           *product // nil for references
+	product           *product     // nil for references
+	way               *trace.Trace // of one packet
+	times             samples
 }
 
 // checkedPackets are compared with the model before a case is timed.
@@ -45,7 +48,34 @@ func prepare(st *stage, c testCase) (_ *bench, err error) {
 	if err = b.measured.into(b.product.program()); err != nil {
 		return nil, err
 	}
-	return b, st.during(b.programs(), func() error { return b.compare(&state) })
+	return b, st.during(b.programs(), func() error {
+		if err := b.compare(&state); err != nil {
+			return err
+		}
+		return b.follow()
+	})
+}
+
+// follow notes which instructions one packet executes, when those before it have left their traces.
+func (b *bench) follow() error {
+	const packets = 3
+	in, verdict, out, err := b.inStep(packets)
+	if err != nil {
+		return err
+	}
+	p, err := trace.New(b.product.program())
+	if err != nil {
+		return err
+	}
+	for range packets {
+		if b.way, err = p.Run(in, ifindex); err != nil {
+			return err
+		}
+		if b.way.Verdict != verdict || !bytes.Equal(b.way.Frame, out) {
+			return fmt.Errorf("traced, the program says %d, %x, but run in the kernel %d, %x", b.way.Verdict, b.way.Frame, verdict, out)
+		}
+	}
+	return nil
 }
 
 func (b *bench) programs() [2]*ebpf.Program { return [2]*ebpf.Program{b.measured.vary, b.control.vary} }

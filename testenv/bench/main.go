@@ -26,6 +26,9 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 40, "rounds over all cases, at least 20")
 	flag.IntVar(&o.cpu, "cpu", -1, "run on this CPU; -1 is the last one allowed")
 	flag.BoolVar(&o.check, "check", false, "exit with status 1 if a bar is missed")
+	flag.BoolVar(&o.trace, "trace", false, "do not measure: print which lines of the program a packet executes")
+	flag.StringVar(&o.guard, "guard", "", "exit with status 1 if a case is past the baseline in this `file` by more than 15 %")
+	flag.BoolVar(&o.update, "update", false, "with -guard: write the baseline anew")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %+v\n", err)
@@ -37,6 +40,9 @@ type options struct {
 	json, cases string
 	rounds, cpu int
 	check       bool
+	trace       bool
+	guard       string
+	update      bool
 }
 
 func run(o options) error {
@@ -62,7 +68,7 @@ func run(o options) error {
 		}
 	}()
 	for _, c := range cases() {
-		if !wanted.MatchString(c.name) {
+		if !wanted.MatchString(c.name) || c.reference != "" && (o.trace || o.guard != "") {
 			continue
 		}
 		b, err := prepare(st, c)
@@ -70,6 +76,14 @@ func run(o options) error {
 			return fmt.Errorf("prepare %s: %w", c.name, err)
 		}
 		benches = append(benches, b)
+	}
+	switch {
+	case o.trace:
+		return printTraces(os.Stdout, benches)
+	case o.guard != "" && o.update:
+		return update(st, benches, o)
+	case o.guard != "":
+		return guard(st, benches, o.guard)
 	}
 	results, err := measure(st, benches, o.rounds)
 	if err != nil {

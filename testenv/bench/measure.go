@@ -20,6 +20,8 @@ type result struct {
 	Median  float64 `json:"median"`
 	Unit    string  `json:"unit"`
 	Control float64 `json:"control"` // minimum of the control alone
+
+	Instructions int `json:"-"` // of BPF that a packet executes, 0 for references
 }
 
 // samples are times of chunks, in ns per packet.
@@ -29,27 +31,43 @@ type samples struct{ measured, control []float64 }
 // that a busy minute of the machine hits every case alike; within a round case and
 // control take turns.
 func measure(st *stage, benches []*bench, rounds int) ([]result, error) {
-	times := make([]samples, len(benches))
 	for range sweeps {
-		for i, b := range benches {
-			err := st.during(b.programs(), func() error { return b.sweep(&times[i], (rounds+sweeps-1)/sweeps) })
-			if err != nil {
-				return nil, fmt.Errorf("measure %s: %w", b.name, err)
+		for _, b := range benches {
+			if err := b.measure(st, (rounds+sweeps-1)/sweeps); err != nil {
+				return nil, err
 			}
 		}
 	}
 	var results []result
-	for i, b := range benches {
-		if err := b.settle(); err != nil {
-			return nil, fmt.Errorf("measure %s: %w", b.name, err)
+	for _, b := range benches {
+		r, err := b.result()
+		if err != nil {
+			return nil, err
 		}
-		m, c := times[i].measured, times[i].control
-		results = append(results, result{
-			Name: b.name, Unit: "ns", Control: slices.Min(c),
-			Min: slices.Min(m) - slices.Min(c), Median: median(m) - median(c),
-		})
+		results = append(results, r)
 	}
 	return results, nil
+}
+
+// measure adds rounds to a case's samples.
+func (b *bench) measure(st *stage, rounds int) error {
+	if err := st.during(b.programs(), func() error { return b.sweep(&b.times, rounds) }); err != nil {
+		return fmt.Errorf("measure %s: %w", b.name, err)
+	}
+	return nil
+}
+
+// result is what all samples so far say.
+func (b *bench) result() (result, error) {
+	if err := b.settle(); err != nil {
+		return result{}, fmt.Errorf("measure %s: %w", b.name, err)
+	}
+	m, c := b.times.measured, b.times.control
+	r := result{Name: b.name, Unit: "ns", Control: slices.Min(c), Min: slices.Min(m) - slices.Min(c), Median: median(m) - median(c)}
+	if b.way != nil {
+		r.Instructions = b.way.Instructions
+	}
+	return r, nil
 }
 
 func (b *bench) sweep(s *samples, rounds int) error {

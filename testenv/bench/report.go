@@ -46,13 +46,17 @@ func writeJSON(file string, results []result) error {
 func printTable(out io.Writer, results []result) (missed int) {
 	min := map[string]float64{}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "case\tmin\tmedian\tcontrol\t")
+	fmt.Fprintln(w, "case\tmin\tmedian\tcontrol\tinstructions\t")
 	for _, r := range results {
 		min[r.Name] = r.Min
-		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%.1f\t\n", r.Name, r.Min, r.Median, r.Control)
+		instructions := ""
+		if r.Instructions > 0 {
+			instructions = fmt.Sprint(r.Instructions)
+		}
+		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%.1f\t%s\t\n", r.Name, r.Min, r.Median, r.Control, instructions)
 	}
-	fmt.Fprintln(w, "\t\t\t\t")
-	fmt.Fprintln(w, "bar\tis\tat most\t\t")
+	fmt.Fprintln(w, "\t\t\t\t\t")
+	fmt.Fprintln(w, "bar\tis\tat most\t\t\t")
 	for _, b := range bars {
 		is, measured := min[b.name]
 		unit := "ns"
@@ -68,7 +72,7 @@ func printTable(out io.Writer, results []result) (missed int) {
 			verdict = "MISS"
 			missed++
 		}
-		fmt.Fprintf(w, "%s\t%.2f\t%.2f %s\t%s\t\n", b.name, is, b.most, unit, verdict)
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f %s\t%s\t\t\n", b.name, is, b.most, unit, verdict)
 	}
 	_ = w.Flush()
 	return missed
