@@ -165,8 +165,18 @@ func (e *Engine) restoreAdmin(kept []state.Backend) {
 			if _, sound := adminNumbers[k.Admin]; !ok || !sound {
 				k = state.Backend{}
 			}
-			b.admin = admin{state: k.Admin, since: k.Since, deadline: k.Deadline, actor: k.Actor}
+			b.admin = admin{state: k.Admin, since: k.Since, deadline: e.steady(k.Deadline), actor: k.Actor}
 			b.stale()
 		}
 	}
+}
+
+// steady gives a time that comes from a file the clock that no one sets: from now on
+// it is as far away as it seems, whatever becomes of the wall clock.
+func (e *Engine) steady(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	now := e.wall()
+	return now.Add(t.Sub(now))
 }

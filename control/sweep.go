@@ -43,6 +43,7 @@ func (e *Engine) forgetStrangers() {
 // tick does what comes with time.
 func (e *Engine) tick() {
 	e.setTick()
+	e.tellOverruns()
 	e.reattach()
 	e.endDrains()
 	e.endLeaving()
