@@ -63,7 +63,7 @@ func proberOf(cfg *config.Config, s *config.Service, b *config.Backend, via heal
 
 func httpOf(h *config.HTTPCheck, addr netip.AddrPort, via health.Via) (health.Prober, error) {
 	p := health.HTTP{
-		Addr: addr, Via: via, HTTP2: h.HTTP2, Host: h.Host, Path: h.Path, Status: h.Status,
+		Addr: addr, Via: via, HTTP2: h.HTTP2, Method: h.Method, Host: h.Host, Path: h.Path, Status: h.Status,
 		Header: fieldsOf(h.RequestHeaders), Expected: fieldsOf(h.ResponseHeaders),
 	}
 	protocol := health.HTTP1

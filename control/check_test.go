@@ -55,11 +55,11 @@ func TestEveryKindOfCheckIsSentAsConfigured(t *testing.T) {
 	via := health.Via{Mark: 0x58000007, Source: netip.MustParseAddr("10.0.0.1")}
 	vip := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("192.0.2.10"), port) }
 	plain := health.HTTP{
-		Addr: vip(8080), Via: via, Host: "www.example.com", Path: "/healthz", Status: []int{200, 204},
+		Addr: vip(8080), Via: via, Method: "HEAD", Host: "www.example.com", Path: "/healthz", Status: []int{200, 204},
 		Header: []health.Field{{Name: "X-Probe", Value: "1"}}, Expected: []health.Field{{Name: "X-Ready", Value: ""}},
 	}
 	web := config.HTTPCheck{
-		Port: 8080, Host: plain.Host, Path: plain.Path, Status: plain.Status,
+		Method: plain.Method, Port: 8080, Host: plain.Host, Path: plain.Path, Status: plain.Status,
 		RequestHeaders: []config.Header{{Name: "X-Probe", Value: "1"}}, ResponseHeaders: []config.Header{{Name: "X-Ready"}},
 	}
 	with := func(change func(*config.HTTPCheck)) config.Health {

@@ -75,7 +75,7 @@ func TestMinimalFileGetsAllDefaults(t *testing.T) {
 			Forward:   IPIP,
 			Tracking:  TrackChange,
 			Health: &Health{
-				HTTP:     &HTTPCheck{Path: "/healthz", Port: 80, Host: "192.0.2.10"},
+				HTTP:     &HTTPCheck{Method: "GET", Path: "/healthz", Port: 80, Host: "192.0.2.10"},
 				Target:   TargetVIP,
 				Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond,
 				Timeout: time.Second,
@@ -173,7 +173,7 @@ services:
 			MSS:            1400,
 			QUIC:           [Rotations]uint8{0: 2, 6: 2},
 			Health: &Health{
-				HTTP:     &HTTPCheck{Path: "/a?b=c", Port: 8080, Host: "example.org:8080", Status: []int{200, 404}},
+				HTTP:     &HTTPCheck{Method: "GET", Path: "/a?b=c", Port: 8080, Host: "example.org:8080", Status: []int{200, 404}},
 				Target:   TargetVIP,
 				Interval: 200 * time.Millisecond, FastInterval: 50 * time.Millisecond,
 				Timeout: 100 * time.Millisecond,
@@ -199,7 +199,7 @@ func TestHealthDefaultsFollowTheService(t *testing.T) {
 		"short interval": {"tcp: {port: 81}, interval: 500ms",
 			&Health{TCP: &TCPCheck{81}, Target: TargetVIP, Interval: 500 * time.Millisecond, FastInterval: 125 * time.Millisecond, Timeout: time.Second, Rise: 2, Fall: 3}},
 		"one status": {"http: {status: 204}",
-			&Health{HTTP: &HTTPCheck{Path: "/", Port: 80, Host: "192.0.2.1", Status: []int{204}}, Target: TargetVIP, Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond, Timeout: time.Second, Rise: 2, Fall: 3}},
+			&Health{HTTP: &HTTPCheck{Method: "GET", Path: "/", Port: 80, Host: "192.0.2.1", Status: []int{204}}, Target: TargetVIP, Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond, Timeout: time.Second, Rise: 2, Fall: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			health := tc.health

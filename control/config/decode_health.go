@@ -90,8 +90,9 @@ func hostName(host string) string {
 }
 
 func (d *decoder) http(n *yaml.Node, path string, s *Service, secure *TLS) *HTTPCheck {
-	h := &HTTPCheck{Path: DefaultPath, Port: checkPort(s, TCP), TLS: secure}
+	h := &HTTPCheck{Method: DefaultMethod, Path: DefaultPath, Port: checkPort(s, TCP), TLS: secure}
 	fields := []field{
+		{name: "method", read: known(d, &h.Method, wantMethod)},
 		{name: "path", read: text(d, &h.Path, wantPath)},
 		{name: "port", read: d.port(&h.Port)},
 		{name: "host", read: text(d, &h.Host, wantHost)},

@@ -60,6 +60,7 @@ func newCheck(port, def uint16) *tree {
 
 func (h *HTTPCheck) tree(s *Service) *tree {
 	t := newMapping()
+	t.put("method", newText(h.Method), newText(DefaultMethod))
 	t.put("path", newText(h.Path), newText(DefaultPath))
 	t.add("port", newNumber(int(h.Port)), h.Port == checkPort(s, TCP))
 	t.add("host", newText(h.Host), h.Host == vipHost(s) && (h.TLS == nil || h.TLS.SNI == ""))

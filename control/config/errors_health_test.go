@@ -25,6 +25,8 @@ func TestBadChecksAreRefused(t *testing.T) {
 		"DNS by the other":  {udp("dns: {name: a, transport: tcp}"), at + "19: services[0].health.dns.port: the service is UDP, so a check over TCP needs a port of its own: write port: 8080 or alike in the check"},
 		"body unseen":       {kind(`http: {body: "a\x00"}`), at + `27: services[0].health.http.body: "a\x00" is not a text: write characters that can be seen`},
 		"long body":         {kind("http: {body: " + strings.Repeat("a", 1025) + "}"), at + "27: services[0].health.http.body: 1025 bytes are not 0 to 1024: write another text"},
+		"bad method":        {kind("http: {method: POST}"), at + `29: services[0].health.http.method: "POST" is not a method: write GET or HEAD`},
+		"body of a HEAD":    {kind("http: {method: HEAD, body: ok}"), at + "29: services[0].health.http.method: the answer to a HEAD has no body to look into: write method: GET, or remove body and body_matches"},
 		"bad pattern":       {kind(`http: {body_matches: '(a'}`), at + `35: services[0].health.http.body_matches: "(a" is not a regular expression: write one that re2 knows, in single quotes`},
 		"host as header":    {kind("http: {request_headers: {HOST: a.example}}"), at + "45: services[0].health.http.request_headers.HOST: the host has a field of its own: write host: a.example"},
 		"framing":           {kind("http: {request_headers: {Content-Length: '5'}}"), at + "55: services[0].health.http.request_headers.Content-Length: the check makes this header field itself: remove it"},
@@ -36,7 +38,7 @@ func TestBadChecksAreRefused(t *testing.T) {
 		"headers in list": {kind("http: {request_headers: [a]}"), at + "38: services[0].health.http.request_headers: a list is not a mapping of header fields: write one such as {X-Health: ready}"},
 
 		// TLS.
-		"SNI of http":           {kind("http: {sni: a.example}"), at + "21: services[0].health.http.sni: unknown field: remove it; the fields here are path, port, host, status, body, body_matches, request_headers, response_headers, http2"},
+		"SNI of http":           {kind("http: {sni: a.example}"), at + "21: services[0].health.http.sni: unknown field: remove it; the fields here are method, path, port, host, status, body, body_matches, request_headers, response_headers, http2"},
 		"nameless certificate":  {kind("https: {}"), at + "21: services[0].health.https.sni: a certificate is verified, but the name that it should have is missing: write the name of clients, such as sni: www.example.org, or verify: false"},
 		"address for name":      {kind("https: {host: '192.0.2.9:443'}"), at + "21: services[0].health.https.sni: a certificate is verified, but the name that it should have is missing: write the name of clients, such as sni: www.example.org, or verify: false"},
 		"SNI with port":         {kind("tls: {sni: 'a.example:443'}"), at + `25: services[0].health.tls.sni: "a.example:443" is not a host name: write one such as example.org`},

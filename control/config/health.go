@@ -8,6 +8,7 @@ import (
 // Defaults of health checks. Those of port, host and SNI follow the service.
 const (
 	DefaultTarget   = TargetVIP
+	DefaultMethod   = "GET"
 	DefaultPath     = "/"
 	DefaultDNSType  = "A"
 	DefaultRCode    = "NOERROR"
@@ -63,8 +64,9 @@ type Health struct {
 	Passive      *Passive // nil: connections of clients are not watched
 }
 
-// HTTPCheck succeeds when a GET answers as expected.
+// HTTPCheck succeeds when a request is answered as expected.
 type HTTPCheck struct {
+	Method          string // GET or HEAD
 	Path            string
 	Port            uint16
 	Host            string // Host header; with HTTP2 the authority

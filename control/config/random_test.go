@@ -276,13 +276,15 @@ func (r randomness) health(c *Config, s *Service) *Health {
 }
 
 func (r randomness) http(s *Service, port uint16, secure bool) *HTTPCheck {
-	h := &HTTPCheck{Path: pick(r, "/", "/a?b=c&d"), Port: port, Host: pick(r, vipHost(s), "a.example", "b.example:8443", "192.0.2.77:1"),
+	h := &HTTPCheck{Method: "GET", Path: pick(r, "/", "/a?b=c&d"), Port: port, Host: pick(r, vipHost(s), "a.example", "b.example:8443", "192.0.2.77:1"),
 		HTTP2: r.chance()}
 	h.Status = pick(r, nil, []int{200}, []int{200, 404})
 	if r.chance() {
 		h.Body, h.BodyMatches = r.seen(9), pick(r, `^ok\b.*$`, `a: "#'`)
 		h.RequestHeaders = []Header{{"X-A", r.text(`[!-~]{1,5}`)}, {"x_b", ""}}
 		h.ResponseHeaders = []Header{{"null", "true"}}
+	} else {
+		h.Method = pick(r, "GET", "HEAD")
 	}
 	if secure {
 		h.TLS = &TLS{}

@@ -121,6 +121,9 @@ func checkPort(s *Service, over Protocol) uint16 {
 }
 
 func (v *validator) http(path string, h *HTTPCheck, s *Service) {
+	if v.oneOf(path+".method", h.Method, wantMethod) && h.Method == "HEAD" && (h.Body != "" || h.BodyMatches != "") {
+		v.fail(path+".method", "the answer to a HEAD has no body to look into", "write method: GET, or remove body and body_matches")
+	}
 	if !strings.HasPrefix(h.Path, "/") || strings.ContainsFunc(h.Path, odd) || strings.Contains(h.Path, "#") {
 		v.fail(path+".path", quote(h.Path)+" is not "+wantPath.what,
 			"begin it with / and write no space, # or letter beyond ASCII")

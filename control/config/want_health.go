@@ -9,6 +9,7 @@ var (
 	wantCount       = whole("a number of checks", "write 1 to 100, without quotes", 1, MaxThreshold)
 	wantHTTP        = want{"a mapping", "write http: {path: /healthz}"}
 	wantHTTPS       = want{"a mapping", "write https: {path: /healthz, host: www.example.org}"}
+	wantMethod      = word("a method", "write GET or HEAD", "GET", "HEAD")
 	wantPath        = want{"a path", "write one such as /healthz"}
 	wantHost        = want{"a host name", "write one such as example.org"}
 	wantStatus      = whole("an HTTP status", "write one such as 200, or a list of them", 100, 599)

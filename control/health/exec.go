@@ -15,7 +15,7 @@ import (
 )
 
 // maxPrograms is how many programs run at a time for all Exec probes of a process. They
-// cost hundreds of times what other probes do; those that find no place in time are not sent.
+// cost ten times what other probes do, and more; those that find no place in time are not sent.
 const maxPrograms = 32
 
 var programs = make(chan struct{}, maxPrograms)
