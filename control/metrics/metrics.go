@@ -34,6 +34,7 @@ func Handler(node Node, version string) http.Handler {
 }
 
 var (
+	serviceLabels = []string{"service"}
 	backendLabels = []string{"service", "backend"}
 
 	buildInfo      = desc("build_info", "1; the version is a label.", "version")
@@ -41,7 +42,13 @@ var (
 	serving        = desc("serving", "1 when VIPs are forwarded, 0 before the first verdict on every backend.")
 	packets        = desc("packets_total", "Packets by why they left the data path and what became of them; docs/counters.md explains the reasons.", "reason", "verdict")
 	bytes          = desc("bytes_total", "Bytes of the frames in xlb_packets_total, as they arrived.", "reason", "verdict")
+	flows          = desc("flows_recorded", "Flows in the flow table, as last swept.")
+	flowsMost      = desc("flows_capacity", "Flows that there is room for in the flow table.")
+	transitions    = desc("service_transition_slots", "Slots of the service whose former owner still has flows.", serviceLabels...)
+	panics         = desc("service_panic", "1 while so few of the service's backends are healthy that all are used.", serviceLabels...)
 	backendUp      = desc("backend_up", "1 when the backend takes new connections.", backendLabels...)
+	backendLive    = desc("backend_live", "Share of its slots that the backend takes, 0 to 1: less than 1 while it starts slowly, 0 when it takes no new connections.", backendLabels...)
+	backendFlows   = desc("backend_flows_recorded", "Recorded flows that the backend has, as last swept.", backendLabels...)
 	backendSlots   = desc("backend_slots", "Slots of the service's table that the backend owns.", backendLabels...)
 	backendPackets = desc("backend_packets_total", "Packets forwarded to the backend.", backendLabels...)
 	backendBytes   = desc("backend_bytes_total", "Bytes of the frames in xlb_backend_packets_total.", backendLabels...)
@@ -61,7 +68,8 @@ type collector struct {
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		buildInfo, interfaceInfo, serving, packets, bytes, backendUp, backendSlots, backendPackets, backendBytes, probes, probeSeconds,
+		buildInfo, interfaceInfo, serving, packets, bytes, flows, flowsMost, transitions, panics,
+		backendUp, backendLive, backendFlows, backendSlots, backendPackets, backendBytes, probes, probeSeconds,
 	} {
 		ch <- d
 	}
@@ -91,10 +99,21 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(packets, t.Packets, r.String(), r.Verdict())
 		counter(bytes, t.Bytes, r.String(), r.Verdict())
 	}
+	gauge(flows, float64(s.Flows.Recorded))
+	gauge(flowsMost, float64(s.Flows.Capacity))
 	for _, svc := range s.Services {
+		gauge(transitions, float64(svc.TransitionSlots), svc.Name)
+		gauge(panics, number(svc.Panic), svc.Name)
+		named := map[string]bool{}
 		for _, b := range svc.Backends {
+			if named[b.Name] {
+				continue // it was removed, and another one has its name: of a series there is one
+			}
+			named[b.Name] = true
 			labels := []string{svc.Name, b.Name}
-			gauge(backendUp, number(b.State == control.StateUp), labels...)
+			gauge(backendUp, number(b.Live > 0), labels...)
+			gauge(backendLive, b.Live, labels...)
+			gauge(backendFlows, float64(b.Flows), labels...)
 			gauge(backendSlots, float64(b.Slots), labels...)
 			counter(backendPackets, b.Traffic.Packets, labels...)
 			counter(backendBytes, b.Traffic.Bytes, labels...)
