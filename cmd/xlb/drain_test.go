@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/xlb-project/xlb/control"
 	"github.com/xlb-project/xlb/testenv"
@@ -24,22 +26,38 @@ type conversation struct {
 // ask sends one more request, and returns the name of the backend that answers.
 func (c *conversation) ask(t *testing.T) string {
 	t.Helper()
+	name, err := c.speak()
+	must(t, err)
+	return name
+}
+
+// speak is ask for connections that may break.
+func (c *conversation) speak() (string, error) {
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return "", err
+	}
 	request, err := http.NewRequest(http.MethodGet, "http://web/", nil)
-	must(t, err)
-	must(t, request.Write(c))
+	if err != nil {
+		return "", err
+	}
+	if err := request.Write(c); err != nil {
+		return "", err
+	}
 	response, err := http.ReadResponse(c.in, request)
-	must(t, err)
+	if err != nil {
+		return "", err
+	}
 	defer response.Body.Close()
 	var body bytes.Buffer
-	_, err = body.ReadFrom(response.Body)
-	must(t, err)
+	if _, err := body.ReadFrom(response.Body); err != nil {
+		return "", err
+	}
 	for name := range strings.FieldsFuncSeq(body.String(), func(r rune) bool { return r == '"' }) {
 		if strings.HasPrefix(name, "backend") && name != "backend" {
-			return name
+			return name, nil
 		}
 	}
-	t.Fatalf("nobody is named in %s", body.String())
-	return ""
+	return "", fmt.Errorf("nobody is named in %s", body.String())
 }
 
 func TestDrainKeepsAConnectionUntilItEndsAndWaitsForIt(t *testing.T) {
