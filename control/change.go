@@ -45,7 +45,7 @@ func (e *Engine) bring(c change) (Plan, error) {
 		return Plan{}, err
 	}
 	e.file, e.revision, e.applied = c.file, e.revision+1, e.wall()
-	e.drift = len(e.drifted())
+	e.noteDrift()
 	e.event(Event{Kind: c.kind, Text: c.text, Actor: c.actor, Revision: e.revision}, nil, nil)
 	e.finish()
 	p.Revision = e.revision
@@ -59,7 +59,7 @@ func (e *Engine) keepFile(c change) error {
 	if len(config.Diff(former, c.file)) == 0 {
 		return nil
 	}
-	e.drift = len(e.drifted())
+	e.noteDrift()
 	return e.save(nil)
 }
 

@@ -69,11 +69,11 @@ type Engine struct {
 	settles   time.Duration    // when it no longer does
 	published *[]maps.Listener // nil: not known
 	deny      writtenRules
-	adopted   int    // services of a former daemon
-	drift     int    // objects that differ from the file
-	overruns  uint64 // of news from the kernel, as last seen
-	broken    string // why the data path is not as it should be, for the log
-	unmended  string // why an interface that was away is without a program, for the log
+	adopted   int             // services of a former daemon
+	differs   map[string]bool // objects whose configuration differs from the file
+	overruns  uint64          // of news from the kernel, as last seen
+	broken    string          // why the data path is not as it should be, for the log
+	unmended  string          // why an interface that was away is without a program, for the log
 	sweeper   sweeper
 	orphans   []maps.BackendEntry // found without a service
 	rerouted  []*backend          // whose way has changed since the last round
@@ -115,6 +115,7 @@ func New(want Desired, parts Parts) (*Engine, error) {
 	}
 	e.commit(d)
 	e.restoreAdmin(want.Backends)
+	e.noteDrift()
 	e.wait()
 	return e, nil
 }

@@ -29,29 +29,6 @@ func (e *Engine) Plan(ctx context.Context, cfg *config.Config) (Plan, error) {
 	return p, err
 }
 
-// Drift says how what runs differs from the file: what has been changed at run time.
-func (e *Engine) Drift(ctx context.Context) (Plan, error) {
-	var p Plan
-	err := e.do(ctx, func() {
-		p = Plan{Revision: e.revision, Changes: e.drifted(), Services: []ServicePlan{}}
-		p.Empty = len(p.Changes) == 0
-	})
-	return p, err
-}
-
-// drifted are the changes from the file to what runs.
-func (e *Engine) drifted() []Change {
-	changes := config.Diff(e.file, e.cfg)
-	for _, s := range e.services {
-		for _, b := range s.backends {
-			if b.admin.state != AdminNone {
-				changes = append(changes, Change{Action: ActionChange, Object: "backend " + b.String(), Field: "admin", To: b.admin.state})
-			}
-		}
-	}
-	return changes
-}
-
 // plan compares a configuration with what runs. The draft is what to commit for it.
 func (e *Engine) plan(cfg *config.Config) (Plan, *draft, error) {
 	p := Plan{Revision: e.revision, Changes: config.Diff(e.cfg, cfg), Services: []ServicePlan{}}
