@@ -161,7 +161,7 @@ func (e *Engine) commit(d *draft) {
 			e.gone = append(e.gone, s)
 		}
 	}
-	e.services = services
+	e.services, e.listed = services, false
 	e.homes.keep(services)
 	e.index()
 	for _, s := range services {

@@ -68,6 +68,7 @@ type Engine struct {
 	pending   bool             // a service waits for its backends' first verdicts
 	settles   time.Duration    // when it no longer does
 	published *[]maps.Listener // nil: not known
+	listed    bool             // they are those that should be
 	deny      writtenRules
 	adopted   int             // services of a former daemon
 	differs   map[string]bool // objects whose configuration differs from the file

@@ -22,14 +22,19 @@ func (g growth) share(now, over time.Duration) float64 {
 }
 
 // judge works out what each backend of a service takes, from all that is known
-// about it, and notes those for which that changed.
+// about it, and notes those for which that changed. Where there is no news,
+// nobody grows and clients are not watched, it has nothing to do.
 //
 // A backend lives, which is to say that it has flows, while it is healthy and no
 // operator has taken it out. Without a next hop it goes on living, as its packets
 // may find a way again before its health check fails: only where nothing else is
 // checked does the next hop decide.
 func (e *Engine) judge(s *service) {
+	if len(s.changed) == 0 && !s.grows && (s.cfg.Health == nil || s.cfg.Health.Passive == nil) {
+		return
+	}
 	e.judgePanic(s)
+	s.grows = false
 	for _, b := range s.backends {
 		healthy := b.health.known && b.health.good || s.panics
 		reached := b.hop.known && b.hop.good
@@ -44,6 +49,7 @@ func (e *Engine) judge(s *service) {
 		if !lives {
 			b.growth = growth{}
 		}
+		s.grows = s.grows || b.growth.growing
 		e.set(b, live, lives)
 	}
 	for _, b := range s.gone {
@@ -66,11 +72,12 @@ func (e *Engine) set(b *backend, live float64, lives bool) {
 // to life in a service that serves: its own start, or its return. One that lived
 // all the time, such as one that an operator lets in again, is warm.
 func (e *Engine) grown(b *backend) float64 {
-	over, now := b.service.cfg.SlowStart, e.now()
+	over := b.service.cfg.SlowStart
 	if over == 0 || b.service.panics {
 		b.growth = growth{}
 		return 1
 	}
+	now := e.now()
 	if !b.lives && b.service.serving {
 		b.growth = growth{true, now}
 	}
@@ -85,6 +92,9 @@ func (e *Engine) grown(b *backend) float64 {
 // serve. Those on which there is no verdict yet count as healthy, those that
 // operators took out not at all.
 func (e *Engine) judgePanic(s *service) {
+	if s.cfg.Panic == 0 && !s.panics {
+		return
+	}
 	was, in, healthy := s.panics, 0, 0
 	for _, b := range s.backends {
 		if !b.admin.in() {

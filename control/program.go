@@ -128,7 +128,7 @@ func (e *Engine) fillStaged(staged Staged) error {
 // use takes other tables, of whose contents nothing is taken for granted.
 func (e *Engine) use(tables Dataplane) {
 	e.Dataplane = tables
-	e.published, e.deny = nil, writtenRules{}
+	e.published, e.listed, e.deny = nil, false, writtenRules{}
 	for _, s := range e.services {
 		s.written, s.torn = writtenSetup{}, s.slots != nil
 		for _, b := range s.all() {

@@ -185,20 +185,23 @@ func (e *Engine) wait() {
 // settle finds out whether the wait is over.
 func (e *Engine) settle() {
 	if e.pending && (e.now() >= e.settles || !slices.ContainsFunc(e.services, func(s *service) bool { return !s.serving && !s.settled() })) {
-		e.pending = false
+		e.pending, e.listed = false, false
 	}
 }
 
 // publishListeners makes the VIPs of services xlb's whose tables are filled.
 func (e *Engine) publishListeners() error {
+	if e.listed {
+		return nil
+	}
 	listeners := e.listeners()
-	if e.published != nil && slices.Equal(listeners, *e.published) {
+	if e.listed = e.published != nil && slices.Equal(listeners, *e.published); e.listed {
 		return nil
 	}
 	if err := e.Dataplane.SetListeners(listeners); err != nil {
 		return fmt.Errorf("publish services: %w", err)
 	}
-	e.published = &listeners
+	e.published, e.listed = &listeners, true
 	n := 0
 	for _, s := range e.services {
 		if s.serving = e.mayWrite(s); s.serving {
