@@ -19,7 +19,7 @@ func (e *Engine) Drain(ctx context.Context, edit Edit, service, name string, opt
 			return is, "", faultf(ErrInvalid, "drain %s: a timeout of %s: write a positive one, or none", b, opts.Timeout)
 		case b.admin.out():
 			return is, "", faultf(ErrInvalid, "drain %s: it is %s already", b, b.admin.state)
-		case !opts.Force && b.service.accepting(b) == 0:
+		case !opts.Force && b.admin.in() && b.service.accepting(b) == 0:
 			return is, "", faultf(ErrRefused, "drain %s: no other backend of service %s accepts connections: use --force to do it all the same", b, b.service.cfg.Name)
 		}
 		text := "is drained until it has no flows"

@@ -137,3 +137,16 @@ func TestWithoutTrackingADrainIsOverAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestTheLastDrainsTimeoutCanBeChanged(t *testing.T) {
+	n := upNode(t, withCheck, 1, 2)
+	for _, timeout := range []time.Duration{time.Hour, time.Minute} {
+		if _, err := n.Drain(t.Context(), edit(), "web", "10.0.0.1", DrainOptions{Timeout: timeout}); err != nil {
+			t.Fatal(err)
+		}
+		n.health(false, "web/10.0.0.2") // now nobody else accepts, and the drain takes nothing more away
+	}
+	if left := time.Until(*n.backend("web/10.0.0.1").Drain.Deadline); left > time.Minute {
+		t.Errorf("it is out in %s", left)
+	}
+}

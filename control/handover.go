@@ -15,7 +15,7 @@ import (
 )
 
 // flowsAtOnce is how many places of the flow table SendFlows looks at before the
-// engine does something else: about a millisecond.
+// engine does something else: about 10 ms where 350,000 slots are in transition.
 const flowsAtOnce = 1 << 16
 
 // SendFlows writes the recorded flows that a peer with the same secret needs, and
