@@ -78,11 +78,11 @@ func (e *Engine) adoptBackend(s *service, entry maps.BackendEntry) *backend {
 	return b
 }
 
-// adoptServerIDs gives backends on their way out the names by which QUIC packets
-// find them: no configuration has these any more.
+// adoptServerIDs gives backends the names by which QUIC packets find them: of those
+// that were discovered or are on their way out, no configuration has these.
 func (e *Engine) adoptServerIDs(s *service) {
 	for _, id := range e.Dataplane.ServerIDs(s.id) {
-		if b := e.numbers.backend(id.Backend); b != nil && b.leaving {
+		if b := e.numbers.backend(id.Backend); b != nil {
 			b.cfg.ServerID = id.ID
 		}
 	}

@@ -98,6 +98,12 @@ func (e *Engine) take(c change, d *draft, links []neighbour.Link) error {
 	if err := e.widen(c.cfg, links); err != nil {
 		return err
 	}
+	return e.install(d, func() (*draft, error) { return e.draft(former) })
+}
+
+// install commits a draft and writes it. On an error it goes back to the draft that
+// former returns.
+func (e *Engine) install(d *draft, former func() (*draft, error)) error {
 	e.commit(d)
 	if slices.ContainsFunc(e.services, func(s *service) bool { return !s.serving }) {
 		e.wait()
@@ -106,7 +112,7 @@ func (e *Engine) take(c change, d *draft, links []neighbour.Link) error {
 	if err == nil {
 		return nil
 	}
-	back, failed := e.draft(former)
+	back, failed := former()
 	if failed == nil {
 		back.back = true
 		e.commit(back)
@@ -123,6 +129,7 @@ func (e *Engine) take(c change, d *draft, links []neighbour.Link) error {
 // that it would have to be taken back.
 func (e *Engine) finish() {
 	e.narrow()
+	e.seek()
 	e.cleanUp()
 	if err := e.at("done"); err != nil {
 		e.isBroken(err)

@@ -17,6 +17,7 @@ type draft struct {
 
 type draftService struct {
 	cfg      *config.Service
+	listed   int      // how many of its backends are configured, the others were discovered
 	was      *service // nil: new
 	backends []draftBackend
 	home     *home // nil without backends
@@ -34,8 +35,9 @@ func (e *Engine) draft(cfg *config.Config) (*draft, error) {
 	d := &draft{cfg: cfg}
 	known := e.known()
 	for i := range cfg.Services {
-		s := draftService{cfg: e.extended(&cfg.Services[i])}
+		s := draftService{cfg: &cfg.Services[i], listed: len(cfg.Services[i].Backends)}
 		s.was = find(known[s.cfg.Name], s.cfg)
+		s.cfg = e.extended(s.cfg, cfg.Limits.Backends, s.was)
 		servers := s.was.servers()
 		for j := range s.cfg.Backends {
 			b := &s.cfg.Backends[j]
@@ -177,7 +179,7 @@ func (e *Engine) commitService(s *service, ds draftService) (fresh []*backend) {
 	rehomed := s.home != ds.home || len(s.backends) != len(ds.backends)
 	stay := map[*backend]bool{}
 	var backends []*backend
-	s.cfg = ds.cfg
+	s.cfg, s.listed = ds.cfg, ds.listed
 	for i, db := range ds.backends {
 		b := db.was
 		if b == nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/xlb-project/xlb/control/config"
+	"github.com/xlb-project/xlb/control/discovery"
 	"github.com/xlb-project/xlb/control/health"
 	"github.com/xlb-project/xlb/control/neighbour"
 	"github.com/xlb-project/xlb/control/state"
@@ -37,6 +38,9 @@ type Parts struct {
 	// that it can be probed at the VIP. Without it, or where it returns 0, addresses
 	// are probed.
 	ProbeMark func(maps.BackendID) uint32
+	// Finder returns what looks for the backends of a service with discovery, of which
+	// it finds so many at most; without it, discovery.New does.
+	Finder func(s *config.Service, limit int) discovery.Source
 	// Failpoint is called before each step of a change. Tests fail there; nil in production.
 	Failpoint func(step string) error
 }
@@ -52,6 +56,7 @@ const (
 type Engine struct {
 	Parts
 	desired
+	finding
 	epoch   time.Time // of now
 	started time.Time
 
@@ -93,6 +98,7 @@ func New(want Desired, parts Parts) (*Engine, error) {
 	e := &Engine{
 		Parts:    parts,
 		desired:  newDesired(want),
+		finding:  newFinding(),
 		epoch:    time.Now(),
 		started:  time.Now(),
 		numbers:  newNumbers(cfg.Limits.Services, cfg.Limits.Backends, cfg.Flows.Idle),
@@ -116,6 +122,7 @@ func New(want Desired, parts Parts) (*Engine, error) {
 	}
 	e.commit(d)
 	e.restoreAdmin(want.Backends)
+	e.seek()
 	e.noteDrift()
 	e.wait()
 	return e, nil
@@ -149,6 +156,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
 		return err
 	}
+	defer e.runSources(ctx)()
 	ticker := time.NewTicker(tickTime)
 	defer ticker.Stop()
 	for {
@@ -163,6 +171,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			for _, u := range updates {
 				e.hopChanged(u)
 			}
+		case <-e.finds.ready:
+			e.hear()
 		case f := <-e.requests:
 			f()
 		case <-ticker.C:

@@ -39,7 +39,7 @@ func readmit(d draftService) {
 // has stopped does not begin again.
 func (e *Engine) lingers(b *backend) bool {
 	s := b.service
-	if !b.lives || s.cfg.Tracking == config.TrackNever || s.home == nil {
+	if !b.lives || s.cfg.Tracking == config.TrackNever {
 		return false
 	}
 	if s.cfg.Health == nil && !(b.hop.known && b.hop.good) {

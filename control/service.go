@@ -14,6 +14,8 @@ type service struct {
 	id       maps.ServiceID
 	cfg      *config.Service
 	backends []*backend // as cfg lists them
+	listed   int        // of these, the first so many are configured, the others were discovered
+	seeks    bool       // its source of backends has not said anything yet
 	gone     []*backend // no longer wanted, their numbers not yet given back
 
 	home   *home             // nil without backends
@@ -62,8 +64,12 @@ func tableSize(s *config.Service) (int, error) {
 // all are the wanted backends and those that have to go.
 func (s *service) all() []*backend { return append(slices.Clip(s.backends), s.gone...) }
 
-// settled says whether there is a first verdict on every backend.
+// settled says whether it is known which backends there are, with a first verdict
+// on each.
 func (s *service) settled() bool {
+	if s.seeks {
+		return false
+	}
 	for _, b := range s.backends {
 		if !b.settled() {
 			return false

@@ -61,6 +61,8 @@ type ServiceStatus struct {
 	TransitionSlots int             `json:"transitionSlots"` // slots whose former owner still has flows
 	Traffic         Traffic         `json:"traffic"`
 	Backends        []BackendStatus `json:"backends"`
+
+	Discovery *DiscoveryStatus `json:"discovery,omitempty"` // where further backends come from
 }
 
 // States of a backend.
@@ -84,6 +86,7 @@ type BackendStatus struct {
 	Admin   string    `json:"admin,omitempty"` // draining, drained or disabled
 	Live    float64   `json:"live"`            // share of its slots that it takes, 0 to 1
 	Flows   int       `json:"flows"`           // recorded flows that it has, as last swept
+	Found   bool      `json:"found,omitempty"` // it was discovered, and is in no configuration
 	Drain   *Drain    `json:"drain,omitempty"`
 
 	TransitionSlots int     `json:"transitionSlots"` // slots of others whose former flows it still has
@@ -143,6 +146,7 @@ func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 		Name: svc.cfg.Name, Address: svc.cfg.Listens(), Forward: svc.cfg.Forward.String(), Slots: svc.size(), Tracking: svc.cfg.Tracking.String(),
 		Panic: svc.panics, TransitionSlots: svc.transitions(), Serving: svc.serving,
 	}
+	s.Discovery = e.discoveryStatus(svc)
 	if s.Slots == 0 && svc.home != nil {
 		s.Slots = svc.home.Size()
 	}
@@ -157,7 +161,7 @@ func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 	}
 	for i, b := range svc.backends {
 		status := e.backendStatus(b)
-		status.Slots, status.TransitionSlots = owned[i], former[b.id]
+		status.Slots, status.TransitionSlots, status.Found = owned[i], former[b.id], i >= svc.listed
 		if b.live > 0 || svc.slots == nil && status.State == StateUp && b.admin.in() {
 			s.Up++
 		}

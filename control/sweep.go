@@ -47,6 +47,7 @@ func (e *Engine) tick() {
 	e.reattach()
 	e.endDrains()
 	e.endLeaving()
+	e.retrySources()
 	for _, s := range e.services {
 		if s.slots == nil {
 			continue

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xlb-project/xlb/control/config"
@@ -52,6 +53,10 @@ func PlaneFeatures(cfg *config.Config) maps.Features {
 		set(&f.Ranges, len(s.Ports) > manyPorts)
 		for _, p := range s.Ports {
 			set(&f.Ranges, p.First != p.Last)
+		}
+		if d := s.Discover; d != nil && s.Forward != config.L2 { // what is found later has a family of its own
+			set(&f.Tunnel4, d.Replicas == nil || !strings.Contains(d.Replicas.Address, ":"))
+			set(&f.Tunnel6, d.Replicas == nil || strings.Contains(d.Replicas.Address, ":"))
 		}
 		for _, b := range s.Backends {
 			set(&f.Tunnel4, s.Forward != config.L2 && b.Address.Is4())

@@ -73,7 +73,30 @@ func printService(w io.Writer, svc control.ServiceStatus, now time.Time) {
 	if svc.Panic {
 		fmt.Fprintln(w, "panic: too few backends are healthy, so all are used")
 	}
+	if svc.Discovery != nil {
+		fmt.Fprintln(w, describeDiscovery(svc.Discovery, now))
+	}
 	fmt.Fprintln(w, backendTable(svc, now))
+}
+
+// describeDiscovery says where further backends come from, and how that goes.
+func describeDiscovery(d *control.DiscoveryStatus, now time.Time) string {
+	text := fmt.Sprintf("%s found by %s", count(d.Found, "backend"), d.Source)
+	if d.Since != nil {
+		text += ", the same for " + age(*d.Since, now)
+	}
+	switch {
+	case d.Failing != nil:
+		text += fmt.Sprintf("; failing for %s: %s", age(*d.Failing, now), d.Error)
+	case d.Error != "":
+		text += "; not used: " + d.Error
+	case !d.Known:
+		text += "; no answer yet"
+	}
+	if len(d.LeftOut) > 0 {
+		text += fmt.Sprintf("; %d left out", len(d.LeftOut))
+	}
+	return text
 }
 
 func backendTable(svc control.ServiceStatus, now time.Time) string {

@@ -23,7 +23,7 @@ type Source interface {
 // Set is what a source has found.
 type Set struct {
 	Known    bool             // there was a good answer; until then Backends says nothing
-	Backends []config.Backend // of the last good answer and not listed by the service, by address; not to be changed
+	Backends []config.Backend // of the last good answer, by address; not to be changed
 	LeftOut  []string         // what was in that answer and cannot be a backend, and why
 	Err      error            // why the last attempt failed, nil if it did not
 	At       time.Time        // of the last attempt
@@ -31,7 +31,7 @@ type Set struct {
 
 // New returns the source of a service that has one. It finds at most limit backends: more are an error.
 func New(s *config.Service, limit int) Source {
-	switch d, rules := s.Discover, newRules(s, limit); {
+	switch d, rules := s.Discover, (rules{s, limit}); {
 	case d.DNS != nil:
 		return newDNS(d.DNS, rules)
 	case d.File != nil:
@@ -41,20 +41,19 @@ func New(s *config.Service, limit int) Source {
 	}
 }
 
+// Fixed returns what a source finds that has not to look anywhere: replicas. For others it returns false.
+func Fixed(s *config.Service, limit int) (set Set, fixed bool) {
+	r, fixed := New(s, limit).(*replicas)
+	if fixed {
+		r.find(func(found Set) { set = found })
+	}
+	return set, fixed
+}
+
 // rules say what can be a backend.
 type rules struct {
 	service *config.Service
 	limit   int
-	listed  map[netip.Addr]bool // who is a backend without being found
-	names   map[string]bool     // of those
-}
-
-func newRules(s *config.Service, limit int) rules {
-	r := rules{s, limit, map[netip.Addr]bool{}, map[string]bool{}}
-	for _, b := range s.Backends {
-		r.listed[b.Address], r.names[b.Name] = true, true
-	}
-	return r
 }
 
 // fit turns what was found into what can be used: in a fixed order, every address and every name once.
@@ -86,7 +85,7 @@ func (r *rules) fit(found []config.Backend) (fit []config.Backend, leftOut []str
 		uses[b.Name]++
 	}
 	for i := range fit {
-		if b := &fit[i]; uses[b.Name] > 1 || r.names[b.Name] || isAddress(b.Name) {
+		if b := &fit[i]; uses[b.Name] > 1 || isAddress(b.Name) {
 			b.Name = b.Address.String()
 		}
 	}
@@ -120,7 +119,6 @@ func (k *keeper) found(backends []config.Backend) {
 	case len(fit) == 0 && !k.service.Discover.AllowEmpty:
 		k.failed(errors.New("it has no backend: set allow_empty if the service is to have none then"))
 	default:
-		fit = slices.DeleteFunc(fit, func(b config.Backend) bool { return k.listed[b.Address] })
 		k.tell(Set{Known: true, Backends: fit, LeftOut: leftOut})
 	}
 }
@@ -135,7 +133,7 @@ func (k *keeper) failed(err error) {
 func (k *keeper) tell(set Set) {
 	set.At = time.Now()
 	news := !k.told || set.Known != k.set.Known || text(set.Err) != text(k.set.Err) ||
-		!slices.EqualFunc(set.Backends, k.set.Backends, same) || !slices.Equal(set.LeftOut, k.set.LeftOut)
+		!Same(set.Backends, k.set.Backends) || !slices.Equal(set.LeftOut, k.set.LeftOut)
 	k.set, k.told = set, true
 	if news {
 		k.emit(set)
@@ -149,7 +147,9 @@ func text(err error) string {
 	return err.Error()
 }
 
-// same compares backends but for the place in a file that they come from.
+// Same compares what was found, but for the place in a file that it comes from.
+func Same(a, b []config.Backend) bool { return slices.EqualFunc(a, b, same) }
+
 func same(a, b config.Backend) bool {
 	return a.Name == b.Name && a.Address == b.Address && a.Weight == b.Weight && a.MAC == b.MAC && slices.Equal(a.ServerID, b.ServerID)
 }

@@ -16,12 +16,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// palette are the rules of a service with an IPv4 VIP, tunnels and a backend that it lists.
+// palette are the rules of a service with an IPv4 VIP and tunnels.
 func palette() rules {
-	return newRules(&config.Service{
+	return rules{&config.Service{
 		Name: "web", VIP: netip.MustParsePrefix("192.0.2.10/32"), Forward: config.IPIP, Discover: &config.Discover{Weight: 100},
-		Backends: []config.Backend{{Name: "listed", Address: netip.MustParseAddr("10.9.9.9")}},
-	}, 20)
+	}, 20}
 }
 
 // observer follows a source that runs until the test ends. The source waits for the test between its attempts.
@@ -145,12 +144,12 @@ func TestNamesThatCannotBeUsedGiveWayToAddresses(t *testing.T) {
 		{Name: "Web", Address: netip.MustParseAddr("10.0.0.4")},
 		{Name: strings.Repeat("x", 64), Address: netip.MustParseAddr("10.0.0.5")},
 		{Name: "10.0.0.1", Address: netip.MustParseAddr("10.0.0.6")},
-		{Name: "listed", Address: netip.MustParseAddr("10.0.0.7")},
+		{Name: "web-7", Address: netip.MustParseAddr("10.0.0.7")},
 		{Name: "nothing"},
 	}
 	rules := palette()
 	fit, leftOut := rules.fit(found)
-	if got, want := brief(Set{Known: true, Backends: fit}), "web-1=10.0.0.1*1000 10.0.0.2*100 10.0.0.3*100 10.0.0.4*100 10.0.0.5*100 10.0.0.6*100 10.0.0.7*100"; got != want {
+	if got, want := brief(Set{Known: true, Backends: fit}), "web-1=10.0.0.1*1000 10.0.0.2*100 10.0.0.3*100 10.0.0.4*100 10.0.0.5*100 10.0.0.6*100 web-7=10.0.0.7*100"; got != want {
 		t.Errorf("backends %s, want %s", got, want)
 	}
 	if want := []string{"nothing: no address"}; !slices.Equal(leftOut, want) {

@@ -54,6 +54,8 @@ var (
 	backendBytes   = desc("backend_bytes_total", "Bytes of the frames in xlb_backend_packets_total.", backendLabels...)
 	probes         = desc("backend_probes_total", "Health probes of the backend by result.", append(backendLabels, "result")...)
 	probeSeconds   = desc("backend_probe_seconds", "How long the last health probe took.", backendLabels...)
+	found          = desc("discovery_backends", "Backends that the service has from its source of backends.", "service")
+	failing        = desc("discovery_failing_seconds", "For how long the source of backends has not been able to say; 0 while it is.", "service")
 	scrapeTimeout  = 5 * time.Second
 )
 
@@ -70,6 +72,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		buildInfo, interfaceInfo, serving, packets, bytes, flows, flowsMost, transitions, panics,
 		backendUp, backendLive, backendFlows, backendSlots, backendPackets, backendBytes, probes, probeSeconds,
+		found, failing,
 	} {
 		ch <- d
 	}
@@ -102,6 +105,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(flows, float64(s.Flows.Recorded))
 	gauge(flowsMost, float64(s.Flows.Capacity))
 	for _, svc := range s.Services {
+		if d := svc.Discovery; d != nil {
+			gauge(found, float64(d.Found), svc.Name)
+			seconds := 0.0
+			if d.Failing != nil {
+				seconds = time.Since(*d.Failing).Seconds()
+			}
+			gauge(failing, seconds, svc.Name)
+		}
 		gauge(transitions, float64(svc.TransitionSlots), svc.Name)
 		gauge(panics, number(svc.Panic), svc.Name)
 		named := map[string]bool{}
