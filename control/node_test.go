@@ -23,6 +23,7 @@ type news struct {
 	changes []health.Change
 	targets map[health.TargetID]health.Check
 	watched []netip.Addr
+	hurried []health.TargetID
 }
 
 func newNews() *news {
@@ -56,7 +57,12 @@ func (n *news) Watch(addrs []netip.Addr) {
 	n.watched = addrs
 }
 
-func (n *news) Hurry(health.TargetID)                                {}
+func (n *news) Hurry(id health.TargetID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hurried = append(n.hurried, id)
+}
+
 func (n *news) Ready() <-chan struct{}                               { return n.ready }
 func (n *news) Status(health.TargetID) (s health.Status, known bool) { return s, false }
 func (n *news) Updates() <-chan []neighbour.Update                   { return n.hops }

@@ -41,6 +41,7 @@ type Dataplane interface {
 
 	ReasonCounter(maps.Reason) maps.Counter
 	BackendCounter(maps.BackendID) maps.Counter
+	SignalCounter(maps.BackendID) maps.SignalCounter
 	ResetBackendCounter(maps.BackendID)
 	Forwarded() maps.Counter
 }

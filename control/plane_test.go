@@ -34,6 +34,7 @@ type plane struct {
 	whole     map[maps.ServiceID]int // tables written as a whole
 	listeners []maps.Listener
 	counters  map[maps.BackendID]maps.Counter
+	signals   map[maps.BackendID]maps.SignalCounter
 	flows     []maps.Flow
 	tick      uint64
 	log       []string
@@ -49,7 +50,7 @@ func newPlane(t tb) *plane {
 	return &plane{
 		t: t, services: map[maps.ServiceID]string{}, names: map[maps.BackendID]maps.BackendEntry{}, settings: map[maps.ServiceID]maps.Service{},
 		rules: map[maps.ServiceID][]maps.Rule{}, ids: map[maps.ServiceID][]maps.ServerID{}, rows: map[maps.BackendID]maps.Backend{},
-		slots: map[maps.ServiceID][]maps.Slot{}, whole: map[maps.ServiceID]int{}, counters: map[maps.BackendID]maps.Counter{},
+		slots: map[maps.ServiceID][]maps.Slot{}, whole: map[maps.ServiceID]int{}, counters: map[maps.BackendID]maps.Counter{}, signals: map[maps.BackendID]maps.SignalCounter{},
 	}
 }
 
@@ -270,14 +271,15 @@ func (p *plane) MoveSlots(id maps.ServiceID, moves []maps.Move) error {
 	return nil
 }
 
-func (p *plane) Tick() uint64                                  { return p.tick }
-func (p *plane) SetTick(seconds uint64)                        { p.tick = seconds }
-func (p *plane) Flows() iter.Seq[maps.Flow]                    { return slices.Values(p.flows) }
-func (p *plane) FlowCapacity() int                             { return 1000 }
-func (p *plane) ReasonCounter(maps.Reason) (c maps.Counter)    { return c }
-func (p *plane) Forwarded() (sum maps.Counter)                 { return sum }
-func (p *plane) BackendCounter(id maps.BackendID) maps.Counter { return p.counters[id] }
-func (p *plane) ResetBackendCounter(id maps.BackendID)         { delete(p.counters, id) }
+func (p *plane) Tick() uint64                                       { return p.tick }
+func (p *plane) SetTick(seconds uint64)                             { p.tick = seconds }
+func (p *plane) Flows() iter.Seq[maps.Flow]                         { return slices.Values(p.flows) }
+func (p *plane) FlowCapacity() int                                  { return 1000 }
+func (p *plane) ReasonCounter(maps.Reason) (c maps.Counter)         { return c }
+func (p *plane) Forwarded() (sum maps.Counter)                      { return sum }
+func (p *plane) BackendCounter(id maps.BackendID) maps.Counter      { return p.counters[id] }
+func (p *plane) SignalCounter(id maps.BackendID) maps.SignalCounter { return p.signals[id] }
+func (p *plane) ResetBackendCounter(id maps.BackendID)              { delete(p.counters, id) }
 func (p *plane) ForgetFlows(match func(maps.Flow) bool) int {
 	before := len(p.flows)
 	p.flows = slices.DeleteFunc(p.flows, match)

@@ -27,6 +27,7 @@ type service struct {
 	named   bool         // in the identity map
 	serving bool         // its listeners are published
 	grows   bool         // the share of some backend grows with time
+	clients *clients     // what their handshakes tell, nil if nobody asks
 	panics  bool         // too few backends are healthy: all count as healthy
 	written writtenSetup // what the data path knows beside slots and backends
 	changed []*backend   // more is known of them than was written

@@ -82,11 +82,12 @@ type BackendStatus struct {
 	Reason  string    `json:"reason"` // what the last probe or the routing table says
 	Since   time.Time `json:"since"`  // of State
 	NextHop string    `json:"nextHop"`
-	Slots   int       `json:"slots"`           // slots it owns
-	Admin   string    `json:"admin,omitempty"` // draining, drained or disabled
-	Live    float64   `json:"live"`            // share of its slots that it takes, 0 to 1
-	Flows   int       `json:"flows"`           // recorded flows that it has, as last swept
-	Found   bool      `json:"found,omitempty"` // it was discovered, and is in no configuration
+	Slots   int       `json:"slots"`             // slots it owns
+	Admin   string    `json:"admin,omitempty"`   // draining, drained or disabled
+	Clients string    `json:"clients,omitempty"` // by their handshakes it is suspected or ejected
+	Live    float64   `json:"live"`              // share of its slots that it takes, 0 to 1
+	Flows   int       `json:"flows"`             // recorded flows that it has, as last swept
+	Found   bool      `json:"found,omitempty"`   // it was discovered, and is in no configuration
 	Drain   *Drain    `json:"drain,omitempty"`
 
 	TransitionSlots int     `json:"transitionSlots"` // slots of others whose former flows it still has
@@ -179,7 +180,7 @@ func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 
 func (e *Engine) backendStatus(b *backend) BackendStatus {
 	s := BackendStatus{
-		Name: b.cfg.Name, Address: b.cfg.Address.String(), Weight: b.cfg.Weight, Admin: b.admin.state, Live: b.live, Flows: b.flows,
+		Name: b.cfg.Name, Address: b.cfg.Address.String(), Weight: b.cfg.Weight, Admin: b.admin.state, Clients: b.suspicion(), Live: b.live, Flows: b.flows,
 		Traffic: Traffic(e.Dataplane.BackendCounter(b.id)),
 	}
 	if b.hop.good {

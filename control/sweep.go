@@ -49,6 +49,7 @@ func (e *Engine) tick() {
 	e.endLeaving()
 	e.retrySources()
 	for _, s := range e.services {
+		e.watchClients(s)
 		if s.slots == nil {
 			continue
 		}

@@ -233,6 +233,9 @@ func describeState(b control.BackendStatus) string {
 	if b.Admin != control.AdminNone {
 		return b.Admin
 	}
+	if b.State == control.StateUp && b.Clients != "" {
+		return "up, " + b.Clients
+	}
 	if b.State == control.StateUp && b.Live > 0 && b.Live < 1 {
 		return fmt.Sprintf("up (%.0f %%)", 100*b.Live)
 	}
