@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -43,6 +44,7 @@ type options struct {
 
 func run(ctx context.Context, o options) error {
 	var results []report.Result
+	var failed error // of a part that could not be measured: the others are
 	for _, part := range []struct {
 		name  string
 		bench func(context.Context, options) ([]report.Result, error)
@@ -53,10 +55,8 @@ func run(ctx context.Context, o options) error {
 			continue
 		}
 		r, err := part.bench(ctx, o)
-		if err != nil {
-			return err
-		}
+		failed = errors.Join(failed, err)
 		results = append(results, r...)
 	}
-	return report.Write(os.Stdout, o.json, results, o.check)
+	return errors.Join(report.Write(os.Stdout, o.json, results, o.check), failed)
 }
