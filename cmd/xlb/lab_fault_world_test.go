@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -113,18 +114,10 @@ func TestBPFFSThatGoesAway(t *testing.T) {
 		t.Errorf("without a bpffs it says:\n%s", out)
 	}
 
-	private := self
-	private.Path, private.Args = "unshare", []string{"-m", path}
-	node := startFaulty(t, lab, private, plain)
+	node := startFaulty(t, lab, withMounts(t), plain)
 	node.SetProgram(self) // what comes after has no need of it
 	clients, end := traffic(t, lab, 4, true)
-	mounts := func(command string) {
-		t.Helper()
-		if out, err := exec.Command("nsenter", "-t", strconv.Itoa(node.PID()), "-m", "sh", "-c", command).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", command, err, out)
-		}
-	}
-	mounts("umount -l /sys/fs/bpf")
+	amongMounts(t, node, "umount -l /sys/fs/bpf")
 	apply := func(config string) error {
 		_, err := node.Apply(deadline(t), 0, "test", []byte(node.Complete(config)))
 		return err
@@ -149,6 +142,52 @@ func TestBPFFSThatGoesAway(t *testing.T) {
 		t.Errorf("generations %v are pinned", n)
 	}
 	must(t, clients.AwaitMore(deadline(t), 3))
+	end()
+}
+
+// withMounts is xlb with mounts of its own, as systemd gives it.
+func withMounts(t *testing.T) testenv.Program {
+	t.Helper()
+	path, err := os.Executable()
+	must(t, err)
+	p := self
+	p.Path, p.Args = "unshare", []string{"-m", path}
+	return p
+}
+
+// amongMounts runs a command among the mounts of a node's process.
+func amongMounts(t *testing.T, node *testenv.Node, command string) {
+	t.Helper()
+	if out, err := exec.Command("nsenter", "-t", strconv.Itoa(node.PID()), "-m", "sh", "-c", command).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", command, err, out)
+	}
+}
+
+// A change that cannot be noted on the disk is not begun. Once there is room again it is made.
+func TestNothingChangesWhileTheDiskIsFull(t *testing.T) {
+	lab := testenv.New(t, testenv.NewRouted, testenv.Options{Decap: decap})
+	b := lab.Backends
+	two := probed(lab, "", web("", b[:2]...))
+	node := startFaulty(t, lab, withMounts(t), two)
+	clients, end := traffic(t, lab, 4, true)
+	before := revision(t, node)
+	dir := filepath.Dir(node.StateFile())
+	amongMounts(t, node, fmt.Sprintf("mount -t tmpfs -o size=64k full %s && ! dd if=/dev/zero of=%s/full bs=4k 2>/dev/null", dir, dir))
+	_, err := node.Apply(deadline(t), 0, "test", []byte(node.Complete(probed(lab, "", web("", b...)))))
+	if err == nil || !strings.Contains(err.Error(), unix.ENOSPC.Error()) {
+		t.Errorf("on a full disk it says %v", err)
+	}
+	if _, err := node.Disable(deadline(t), 0, "web", b[0].Name(), false); err == nil || !strings.Contains(err.Error(), unix.ENOSPC.Error()) {
+		t.Errorf("on a full disk it says %v", err)
+	}
+	if revision(t, node) != before || !runs(t, node, two) {
+		t.Error("what was refused has left traces")
+	}
+	must(t, clients.AwaitMore(deadline(t), 2))
+	amongMounts(t, node, "umount -l "+dir)
+	_, err = node.Apply(deadline(t), 0, "test", []byte(node.Complete(probed(lab, "", web("", b...)))))
+	must(t, err)
+	must(t, clients.AwaitMore(deadline(t), 2))
 	end()
 }
 
