@@ -73,6 +73,26 @@ func TestFlowsThatWereRecordedAMomentAgoKeepTheirBackend(t *testing.T) {
 	})
 }
 
+func TestARemovedBackendIsOutSoonAfterTheTransitionsOfItsSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		defer n.stop()
+		id := n.plane.idOf("web/10.0.0.1")
+		n.plane.record(0, 100) // flows that never end
+		n.mustApply(withBackends(checkedByHTTP, 2))
+		time.Sleep(n.cfg.Flows.MaxTransition - time.Minute)
+		synctest.Wait()
+		if !n.plane.rows[id].Up {
+			t.Fatal("it is out while its flows are there")
+		}
+		time.Sleep(time.Minute + 10*time.Second)
+		synctest.Wait()
+		if n.plane.rows[id].Up {
+			t.Error("its time is up, and nobody looks")
+		}
+	})
+}
+
 func TestARemovedBackendThatDiesIsGivenUpAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := twoServe(t)

@@ -82,7 +82,7 @@ func (e *Engine) sweepMatters() bool {
 		return true
 	}
 	for _, s := range e.services {
-		if s.slots != nil && s.slots.Tracks() {
+		if s.slots != nil && s.slots.Tracks() || len(s.lingering()) > 0 {
 			return true
 		}
 	}
