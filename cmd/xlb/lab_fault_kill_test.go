@@ -258,12 +258,15 @@ func (c *changes) wantNumbersBack() {
 	if !long() {
 		return // as long as flows may be silent
 	}
-	must(c.t, c.node.WaitFor(deadline(c.t), "numbers to be free again", func(control.Status) error {
+	err := testenv.Eventually(deadline(c.t), "numbers to be free again", func() error {
 		if _, backends := entries(c.t, c.node); len(backends) != 5 {
-			return fmt.Errorf("%d backends have numbers, want 5: %v", len(backends), backends)
+			return fmt.Errorf("%d backends have numbers, want 5: %+v", len(backends), backends)
 		}
 		return nil
-	}))
+	})
+	if err != nil {
+		c.t.Errorf("%v; xlb printed:\n%s", err, c.node.Output())
+	}
 }
 
 // probed is a configuration whose records of flows end soon.
