@@ -93,6 +93,31 @@ func TestARemovedBackendIsOutSoonAfterTheTransitionsOfItsSlots(t *testing.T) {
 	})
 }
 
+func TestRecordsGoWithTheTransitionsThatNeededThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := twoServe(t)
+		defer n.stop()
+		n.mustApply(withBackends(checkedByHTTP, 1, 2, 3))
+		n.tell(nil, hosts(3)...)
+		n.health(true, "web/10.0.0.3")
+		n.plane.record(0, 100) // with their slots' new owners
+		open := func() (slots, flows int) {
+			if err := n.do(t.Context(), func() { slots, flows = n.plane.transitions(0), len(n.plane.flows) }); err != nil {
+				t.Fatal(err)
+			}
+			return slots, flows
+		}
+		time.Sleep(n.cfg.Flows.Idle - time.Minute)
+		if slots, flows := open(); slots == 0 || flows == 0 {
+			t.Fatalf("%d slots in transition and %d records: this test shows little", slots, flows)
+		}
+		time.Sleep(time.Minute + 10*time.Second)
+		if slots, flows := open(); slots > 0 || flows > 0 {
+			t.Errorf("%d slots are in transition, and %d records are left", slots, flows)
+		}
+	})
+}
+
 func TestARemovedBackendThatDiesIsGivenUpAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := twoServe(t)

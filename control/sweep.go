@@ -78,7 +78,9 @@ func (e *Engine) advance(s *service) error {
 
 // sweepMatters says whether somebody waits for what records tell.
 func (e *Engine) sweepMatters() bool {
-	if len(e.numbers.held) > 0 || e.draining() {
+	// Records that no transition needs any more have to go, or they would mislead a
+	// connection that has the addresses of a former one in a later transition.
+	if len(e.numbers.held) > 0 || e.draining() || e.sweeper.recorded > 0 {
 		return true
 	}
 	for _, s := range e.services {
