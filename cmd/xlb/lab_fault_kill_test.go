@@ -159,6 +159,11 @@ func newChanges(t *testing.T) *changes {
 		probed(lab, "limits: {flows: 65536, rules: 1000}", web(", filter: {deny: [203.0.113.0/24]}", b[1], b[2]), side("new", other, b...)),
 	}}
 	c.node = startFaulty(t, lab, xlb, c.configs[0])
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("xlb printed:\n%s", c.node.Output())
+		}
+	})
 	return c
 }
 
@@ -265,7 +270,7 @@ func (c *changes) wantNumbersBack() {
 		return nil
 	})
 	if err != nil {
-		c.t.Errorf("%v; xlb printed:\n%s", err, c.node.Output())
+		c.t.Error(err)
 	}
 }
 

@@ -37,8 +37,11 @@ func TestDaemonMayDieAtAnyMoment(t *testing.T) {
 		chance := time.NewTimer(rand.N(time.Second)) // about what two changes take
 		<-chance.C
 		must(t, c.node.Kill(deadline(t)))
+		killed := time.Now()
 		to := <-last
-		must(t, clients.AwaitMore(deadline(t), 2))
+		if err := clients.AwaitMore(deadline(t), 2); err != nil {
+			t.Fatalf("kill %d, at %s: %v", n, killed.Format("15:04:05.000"), err)
+		}
 		must(t, c.node.Start(deadline(t)))
 		switch {
 		case runs(t, c.node, c.configs[to]):
