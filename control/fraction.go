@@ -22,15 +22,15 @@ func (g growth) share(now, over time.Duration) float64 {
 }
 
 // judge works out what each backend of a service takes, from all that is known
-// about it, and notes those for which that changed. Where there is no news,
-// nobody grows and clients are not watched, it has nothing to do.
+// about it, and notes those for which that changed. Where there is no news
+// and nobody grows, it has nothing to do.
 //
 // A backend lives, which is to say that it has flows, while it is healthy and no
 // operator has taken it out. Without a next hop it goes on living, as its packets
 // may find a way again before its health check fails: only where nothing else is
 // checked does the next hop decide.
 func (e *Engine) judge(s *service) {
-	if len(s.changed) == 0 && !s.grows && (s.cfg.Health == nil || s.cfg.Health.Passive == nil) {
+	if len(s.changed) == 0 && !s.grows {
 		return
 	}
 	e.judgePanic(s)

@@ -85,3 +85,22 @@ func (b *backend) suspicion() string {
 	}
 	return ""
 }
+
+// handshakes are those of a backend's clients, nil if they do not count.
+func (e *Engine) handshakes(b *backend) *Handshakes {
+	if b.service.clients == nil {
+		return nil
+	}
+	c := e.Dataplane.SignalCounter(b.id)
+	h := &Handshakes{SYNs: c.SYNs, Completed: c.Completed, Retransmitted: c.Retransmitted, Missed: c.Missed}
+	if s, until := b.service.clients.judge.State(b.id); s == passive.Ejected {
+		h.EjectedUntil = &until
+	}
+	return h
+}
+
+// What clients' handshakes say against a backend, as BackendStatus.Clients.
+var (
+	ClientsSuspect = passive.Suspected.String()
+	ClientsEjected = passive.Ejected.String()
+)

@@ -93,6 +93,17 @@ type BackendStatus struct {
 	TransitionSlots int     `json:"transitionSlots"` // slots of others whose former flows it still has
 	Traffic         Traffic `json:"traffic"`
 	Check           *Probe  `json:"check,omitempty"`
+
+	Handshakes *Handshakes `json:"handshakes,omitempty"` // of services with health.passive
+}
+
+// Handshakes are those of clients with a backend, or with whoever had its number before.
+type Handshakes struct {
+	SYNs          uint64     `json:"syns"`                   // handshakes begun
+	Completed     uint64     `json:"completed"`              // of these, by the client
+	Retransmitted uint64     `json:"retransmitted"`          // SYNs of these sent again
+	Missed        uint64     `json:"missed"`                 // begun when too many were under way, which count for nothing else
+	EjectedUntil  *time.Time `json:"ejectedUntil,omitempty"` // if the backend is
 }
 
 // Drain is how far a drain has come.
@@ -181,7 +192,7 @@ func (e *Engine) serviceStatus(svc *service) ServiceStatus {
 func (e *Engine) backendStatus(b *backend) BackendStatus {
 	s := BackendStatus{
 		Name: b.cfg.Name, Address: b.cfg.Address.String(), Weight: b.cfg.Weight, Admin: b.admin.state, Clients: b.suspicion(), Live: b.live, Flows: b.flows,
-		Traffic: Traffic(e.Dataplane.BackendCounter(b.id)),
+		Traffic: Traffic(e.Dataplane.BackendCounter(b.id)), Handshakes: e.handshakes(b),
 	}
 	if b.hop.good {
 		s.NextHop = b.hop.reason

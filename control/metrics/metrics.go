@@ -56,6 +56,11 @@ var (
 	probeSeconds   = desc("backend_probe_seconds", "How long the last health probe took.", backendLabels...)
 	found          = desc("discovery_backends", "Backends that the service has from its source of backends.", "service")
 	failing        = desc("discovery_failing_seconds", "For how long the source of backends has not been able to say; 0 while it is.", "service")
+	syns           = desc("backend_syns_total", "Handshakes that clients began with the backend; as all about handshakes, of services with health.passive.", backendLabels...)
+	completed      = desc("backend_handshakes_total", "Handshakes that clients completed with the backend.", backendLabels...)
+	repeated       = desc("backend_syn_retransmissions_total", "SYNs to the backend sent again, as nobody had answered.", backendLabels...)
+	suspected      = desc("backend_suspected", "1 while the backend answers clients far worse than its siblings.", backendLabels...)
+	ejected        = desc("backend_ejected", "1 while the backend takes no new connections for that.", backendLabels...)
 	scrapeTimeout  = 5 * time.Second
 )
 
@@ -72,7 +77,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		buildInfo, interfaceInfo, serving, packets, bytes, flows, flowsMost, transitions, panics,
 		backendUp, backendLive, backendFlows, backendSlots, backendPackets, backendBytes, probes, probeSeconds,
-		found, failing,
+		found, failing, syns, completed, repeated, suspected, ejected,
 	} {
 		ch <- d
 	}
@@ -128,6 +133,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(backendSlots, float64(b.Slots), labels...)
 			counter(backendPackets, b.Traffic.Packets, labels...)
 			counter(backendBytes, b.Traffic.Bytes, labels...)
+			if h := b.Handshakes; h != nil {
+				counter(syns, h.SYNs, labels...)
+				counter(completed, h.Completed, labels...)
+				counter(repeated, h.Retransmitted, labels...)
+				gauge(suspected, number(b.Clients == control.ClientsSuspect), labels...)
+				gauge(ejected, number(b.Clients == control.ClientsEjected), labels...)
+			}
 			if b.Check == nil {
 				continue
 			}
