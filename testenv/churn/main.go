@@ -153,7 +153,6 @@ func (c *churn) step(ctx context.Context, ch change) error {
 		return err
 	}
 	step.end(c.options.tcp+c.options.udp+c.options.quic, after-before)
-	verbose("%s: %s", ch.name, c.status(ctx))
 	return nil
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -220,18 +219,6 @@ func (s *site) dropped(ctx context.Context) (sum uint64, err error) {
 		}
 	}
 	return sum, nil
-}
-
-func (s *site) status(ctx context.Context) string {
-	n, err := s.client.Status(ctx)
-	if err != nil {
-		return err.Error()
-	}
-	text, err := json.Marshal(n)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
 }
 
 func decap(n *testenv.Namespace, device string) (io.Closer, error) {
