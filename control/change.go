@@ -31,7 +31,7 @@ func (e *Engine) bring(c change) (Plan, error) {
 	if p.Empty {
 		return p, e.keepFile(c)
 	}
-	links, err := e.preflight(c.cfg)
+	links, err := e.preflight(c.cfg, p.Changes)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -64,8 +64,8 @@ func (e *Engine) keepFile(c change) error {
 }
 
 // preflight holds a configuration against the machine.
-func (e *Engine) preflight(cfg *config.Config) ([]neighbour.Link, error) {
-	for _, c := range config.Diff(e.cfg, cfg) {
+func (e *Engine) preflight(cfg *config.Config, changes []Change) ([]neighbour.Link, error) {
+	for _, c := range changes {
 		if c.Restart {
 			return nil, faultf(ErrInvalid, "%s: only a new daemon can change it, as %s: write it to the configuration file and start the daemon again", c.Field, c.Reason)
 		}
@@ -154,46 +154,66 @@ func (e *Engine) Config(ctx context.Context) (Effective, error) {
 // and says why. It returns ErrConflict if the request names a revision that is
 // not the present one, and ErrInvalid if the configuration does not fit.
 func (e *Engine) Apply(ctx context.Context, r Request) (Plan, error) {
+	if err := r.Config.Validate(); err != nil {
+		return Plan{}, &fault{ErrInvalid, err.Error()}
+	}
+	now, unreadable := e.readFile()
 	return e.request(ctx, r.Revision, func() (change, error) {
-		if err := r.Config.Validate(); err != nil {
-			return change{}, &fault{ErrInvalid, err.Error()}
-		}
 		file := e.file
-		if e.ReadFile != nil {
-			if now, err := e.ReadFile(); err == nil {
-				file = now
-			} else {
-				e.warn(EventReload, nil, nil, "the configuration file cannot be read: %v", err)
-			}
+		switch {
+		case unreadable != nil:
+			e.warn(EventReload, nil, nil, "the configuration file cannot be read: %v", unreadable)
+		case now != nil:
+			file = now
 		}
 		return change{r.Config, file, EventApply, r.Actor, "applied " + r.Source}, nil
 	})
 }
 
+// readFile reads the configuration file, which may take a while: not in the
+// engine's goroutine. It returns nil if there is none.
+func (e *Engine) readFile() (*config.Config, error) {
+	if e.ReadFile == nil {
+		return nil, nil
+	}
+	return e.ReadFile()
+}
+
 // Reload reads the file again and keeps the changes made at run time.
 func (e *Engine) Reload(ctx context.Context, actor string) (Plan, error) {
+	file, err := e.readFile()
+	if file == nil && err == nil {
+		return Plan{}, faultf(ErrInvalid, "there is no configuration file to read")
+	}
 	return e.request(ctx, 0, func() (change, error) {
-		if e.ReadFile == nil {
-			return change{}, faultf(ErrInvalid, "there is no configuration file to read")
-		}
-		file, err := e.ReadFile()
-		if err != nil {
-			return change{}, &fault{ErrInvalid, err.Error()}
-		}
-		cfg, notes, err := config.Merge(file, config.Between(e.file, startFields(e.cfg, e.file)))
-		if err != nil {
-			return change{}, &fault{ErrInvalid, err.Error()}
-		}
-		for _, c := range config.Diff(e.cfg, cfg) {
-			if c.Restart {
-				notes = append(notes, fmt.Sprintf("%s: only a new daemon can change it: %s", c.Field, c.Reason))
+		if err == nil {
+			var c change
+			if c, err = e.reloaded(file); err == nil {
+				c.actor = actor
+				return c, nil
 			}
 		}
-		for _, note := range notes {
-			e.warn(EventReload, nil, nil, "%s", note)
-		}
-		return change{startFields(cfg, e.cfg), file, EventReload, actor, "the configuration file was read again"}, nil
+		e.event(Event{Kind: EventReload, Level: slog.LevelError, Text: "the configuration file is not used: " + err.Error(), Actor: actor}, nil, nil)
+		return change{}, &fault{ErrInvalid, err.Error()}
 	})
+}
+
+// reloaded is what a file makes of the configuration, with what was changed at run
+// time and what only a new daemon changes.
+func (e *Engine) reloaded(file *config.Config) (change, error) {
+	cfg, notes, err := config.Merge(file, config.Between(e.file, startFields(e.cfg, e.file)))
+	if err != nil {
+		return change{}, err
+	}
+	for _, c := range config.Diff(e.cfg, cfg) {
+		if c.Restart {
+			notes = append(notes, fmt.Sprintf("%s: only a new daemon can change it: %s", c.Field, c.Reason))
+		}
+	}
+	for _, note := range notes {
+		e.warn(EventReload, nil, nil, "%s", note)
+	}
+	return change{cfg: startFields(cfg, e.cfg), file: file, kind: EventReload, text: "the configuration file was read again"}, nil
 }
 
 // request makes a change in the engine's goroutine.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/xlb-project/xlb/control/config"
@@ -126,18 +127,10 @@ func (e *Engine) save(journal *state.Journal) error {
 
 // admins are the administrative states of the backends that a configuration has.
 func (e *Engine) admins(cfg *config.Config) []state.Backend {
-	keep := map[string]map[netip.Addr]bool{}
-	for i := range cfg.Services {
-		s := &cfg.Services[i]
-		keep[s.Name] = map[netip.Addr]bool{}
-		for _, b := range s.Backends {
-			keep[s.Name][b.Address] = true
-		}
-	}
 	var out []state.Backend
 	for _, s := range e.services {
 		for _, b := range s.backends {
-			if a := b.admin; a.state != AdminNone && (keep[s.cfg.Name][b.cfg.Address] || s.cfg.Discover != nil) {
+			if a := b.admin; a.state != AdminNone && has(cfg, b) {
 				out = append(out, state.Backend{
 					Service: s.cfg.Name, Address: b.cfg.Address.String(), Admin: a.state, Since: a.since, Deadline: a.deadline, Actor: a.actor,
 				})
@@ -145,6 +138,13 @@ func (e *Engine) admins(cfg *config.Config) []state.Backend {
 		}
 	}
 	return out
+}
+
+// has says whether a configuration has a backend, or may find it.
+func has(cfg *config.Config, b *backend) bool {
+	i := serviceIndex(cfg, b.service.cfg.Name)
+	return i >= 0 && (cfg.Services[i].Discover != nil ||
+		slices.ContainsFunc(cfg.Services[i].Backends, func(c config.Backend) bool { return c.Address == b.cfg.Address }))
 }
 
 // restoreAdmin gives backends the administrative states that were kept. Where the

@@ -19,6 +19,7 @@ type draftService struct {
 	cfg      *config.Service
 	listed   int      // how many of its backends are configured, the others were discovered
 	was      *service // nil: new
+	same     bool     // nothing changes for it; of the rest size and listed alone are set
 	backends []draftBackend
 	home     *home // nil without backends
 	size     int   // that the configuration asks for
@@ -33,11 +34,16 @@ type draftBackend struct {
 // returns an ErrInvalid that names the service or the limit that does not fit.
 func (e *Engine) draft(cfg *config.Config) (*draft, error) {
 	d := &draft{cfg: cfg}
-	known := e.known()
+	known, same := e.known(), e.sameNode(cfg)
 	for i := range cfg.Services {
 		s := draftService{cfg: &cfg.Services[i], listed: len(cfg.Services[i].Backends)}
 		s.was = find(known[s.cfg.Name], s.cfg)
 		s.cfg = e.extended(s.cfg, cfg.Limits.Backends, s.was)
+		if same && s.was != nil && !s.was.leaving && s.was.cfg.Same(s.cfg) {
+			s.same, s.size = true, s.was.wantedSize()
+			d.services = append(d.services, s)
+			continue
+		}
 		servers := s.was.servers()
 		for j := range s.cfg.Backends {
 			b := &s.cfg.Backends[j]
@@ -49,6 +55,12 @@ func (e *Engine) draft(cfg *config.Config) (*draft, error) {
 		d.services = append(d.services, s)
 	}
 	return d, e.fits(d)
+}
+
+// sameNode says whether a configuration has the node's settings that services
+// depend on.
+func (e *Engine) sameNode(cfg *config.Config) bool {
+	return cfg.Source == e.cfg.Source && cfg.GUE == e.cfg.GUE && cfg.Flows == e.cfg.Flows && cfg.Health == e.cfg.Health
 }
 
 // known returns all services by name: the wanted one first, then those that are
@@ -139,7 +151,7 @@ func (e *Engine) commit(d *draft) {
 	e.cfg = d.cfg
 	e.numbers.grow(d.cfg.Limits)
 	stay := map[*service]bool{}
-	var services []*service
+	var services, changed []*service
 	var fresh []*backend
 	for _, ds := range d.services {
 		s := ds.was
@@ -147,26 +159,34 @@ func (e *Engine) commit(d *draft) {
 			s = &service{}
 			e.numbers.giveService(s)
 		}
+		services = append(services, s)
+		stay[s] = true
+		s.listed = ds.listed
+		if ds.same {
+			continue
+		}
 		if !d.back {
 			readmit(ds)
 		}
+		e.unindex(s)
 		fresh = append(fresh, e.commitService(s, ds)...)
-		services = append(services, s)
-		stay[s] = true
+		changed = append(changed, s)
 	}
 	e.numbers.giveBackends(fresh)
 	e.gone = slices.DeleteFunc(e.gone, func(s *service) bool { return stay[s] })
 	for _, s := range e.services {
 		if !stay[s] {
+			e.unindex(s)
 			s.leave(nil)
-			s.backends, s.home, s.table = nil, nil, nil
+			s.backends, s.home, s.table, s.leaving = nil, nil, nil, true
 			e.gone = append(e.gone, s)
 		}
 	}
 	e.services, e.listed = services, false
 	e.homes.keep(services)
-	e.index()
-	for _, s := range services {
+	e.unwatched = append(e.unwatched, changed...)
+	for _, s := range changed {
+		e.index(s)
 		for _, b := range s.backends {
 			e.reroute(b)
 		}
@@ -179,7 +199,7 @@ func (e *Engine) commitService(s *service, ds draftService) (fresh []*backend) {
 	rehomed := s.home != ds.home || len(s.backends) != len(ds.backends)
 	stay := map[*backend]bool{}
 	var backends []*backend
-	s.cfg, s.listed = ds.cfg, ds.listed
+	s.cfg, s.leaving = ds.cfg, false
 	for i, db := range ds.backends {
 		b := db.was
 		if b == nil {
@@ -214,31 +234,34 @@ func (e *Engine) recheck(b *backend) {
 
 const notChecked = "not checked"
 
-// index rebuilds what the engine finds backends by.
-func (e *Engine) index() {
-	clear(e.byTarget)
-	clear(e.byAddr)
-	for _, s := range e.services {
-		for _, b := range append(s.lingering(), s.backends...) {
-			e.byTarget[b.target()] = b
-			e.byAddr[b.cfg.Address] = append(e.byAddr[b.cfg.Address], b)
+// index notes a service's backends among those that the engine finds by target
+// and address. New ones learn the way to their address where others know it: a
+// next hop is told of once, when it changes.
+func (e *Engine) index(s *service) {
+	for _, b := range slices.Concat(s.backends, s.lingering()) {
+		e.byTarget[b.target()] = b
+		siblings := e.byAddr[b.cfg.Address]
+		if i := slices.IndexFunc(siblings, func(o *backend) bool { return o.way.Addr.IsValid() }); i >= 0 && !b.way.Addr.IsValid() {
+			b.way = siblings[i].way
 		}
+		e.byAddr[b.cfg.Address] = append(siblings, b)
 	}
-	e.shareWays()
 }
 
-// shareWays tells new backends the way to their address where others know it
-// already: a next hop is told of once, when it changes.
-func (e *Engine) shareWays() {
-	for addr, backends := range e.byAddr {
-		i := slices.IndexFunc(backends, func(b *backend) bool { return b.way.Addr == addr })
-		if i < 0 {
-			continue
-		}
-		for _, b := range backends {
-			if b.way.Addr != addr {
-				b.way = backends[i].way
-			}
-		}
+// unindex takes them out.
+func (e *Engine) unindex(s *service) {
+	for _, b := range s.all() {
+		e.unindexBackend(b)
+	}
+}
+
+func (e *Engine) unindexBackend(b *backend) {
+	if e.byTarget[b.target()] == b {
+		delete(e.byTarget, b.target())
+	}
+	addr := b.cfg.Address
+	e.byAddr[addr] = slices.DeleteFunc(e.byAddr[addr], func(o *backend) bool { return o == b })
+	if len(e.byAddr[addr]) == 0 {
+		delete(e.byAddr, addr)
 	}
 }

@@ -97,14 +97,18 @@ func (e *Engine) edit(ctx context.Context, edit Edit, modify func(*config.Config
 	return p.Revision, err
 }
 
-// copyConfig copies a configuration as deep as edits reach.
+// copyConfig copies a configuration and its list of services. Who changes a
+// service's backends copies them, too: see ownBackends.
 func copyConfig(cfg *config.Config) *config.Config {
 	c := *cfg
 	c.Services = slices.Clone(cfg.Services)
-	for i := range c.Services {
-		c.Services[i].Backends = slices.Clone(c.Services[i].Backends)
-	}
 	return &c
+}
+
+// ownBackends gives a copied service a list of backends of its own.
+func ownBackends(s *config.Service) *config.Service {
+	s.Backends = slices.Clone(s.Backends)
+	return s
 }
 
 func serviceIndex(cfg *config.Config, name string) int {
@@ -115,7 +119,7 @@ func (e *Engine) editedService(cfg *config.Config, name string) (*config.Service
 	if _, err := e.findService(name); err != nil {
 		return nil, err
 	}
-	return &cfg.Services[serviceIndex(cfg, name)], nil
+	return ownBackends(&cfg.Services[serviceIndex(cfg, name)]), nil
 }
 
 // editedBackend finds a backend in the copy. One that was discovered is in no configuration.
@@ -124,7 +128,7 @@ func (e *Engine) editedBackend(cfg *config.Config, service, name string) (*confi
 	if err != nil {
 		return nil, 0, err
 	}
-	s := &cfg.Services[serviceIndex(cfg, service)]
+	s := ownBackends(&cfg.Services[serviceIndex(cfg, service)])
 	for i := range s.Backends {
 		if s.Backends[i].Address == b.cfg.Address {
 			return s, i, nil

@@ -66,8 +66,9 @@ type Engine struct {
 	homes    homes
 	byTarget map[health.TargetID]*backend
 	byAddr   map[netip.Addr][]*backend
-	egress   map[int]uint32    // interface index -> egress number
-	options  maps.PlaneOptions // what is loaded
+	asked    map[netip.Addr]bool // addresses whose ways are followed
+	egress   map[int]uint32      // interface index -> egress number
+	options  maps.PlaneOptions   // what is loaded
 	targets  map[health.TargetID]bool
 
 	pending   bool             // a service waits for its backends' first verdicts
@@ -81,6 +82,7 @@ type Engine struct {
 	broken    string          // why the data path is not as it should be, for the log
 	unmended  string          // why an interface that was away is without a program, for the log
 	sweeper   sweeper
+	unwatched []*service          // changed since checks and ways were asked for
 	orphans   []maps.BackendEntry // found without a service
 	rerouted  []*backend          // whose way has changed since the last round
 	moved     int                 // slots since they were last told about
@@ -105,6 +107,7 @@ func New(want Desired, parts Parts) (*Engine, error) {
 		homes:    homes{},
 		byTarget: map[health.TargetID]*backend{},
 		byAddr:   map[netip.Addr][]*backend{},
+		asked:    map[netip.Addr]bool{},
 		targets:  map[health.TargetID]bool{},
 		options:  PlaneOptions(cfg),
 		events:   &eventLog{},

@@ -66,7 +66,6 @@ func (e *Engine) endLeaving() {
 		return
 	}
 	e.cleanUp()
-	e.index()
 	if err := e.watch(); err != nil {
 		e.isBroken(err)
 	}

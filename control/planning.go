@@ -11,15 +11,14 @@ import (
 
 // Plan says what Apply would do; it touches nothing.
 func (e *Engine) Plan(ctx context.Context, cfg *config.Config) (Plan, error) {
+	if err := cfg.Validate(); err != nil {
+		return Plan{}, &fault{ErrInvalid, err.Error()}
+	}
 	var p Plan
 	var err error
 	ended := e.do(ctx, func() {
-		if err = cfg.Validate(); err != nil {
-			err = &fault{ErrInvalid, err.Error()}
-			return
-		}
 		if p, _, err = e.plan(cfg); err == nil {
-			_, err = e.preflight(cfg)
+			_, err = e.preflight(cfg, p.Changes)
 		}
 		e.homes.keep(e.services)
 	})
@@ -46,6 +45,9 @@ func (e *Engine) plan(cfg *config.Config) (Plan, *draft, error) {
 	for i := range d.services {
 		ds := &d.services[i]
 		stay[ds.was] = true
+		if ds.same {
+			continue
+		}
 		if ds.was == nil {
 			p.Services = append(p.Services, ServicePlan{Name: ds.cfg.Name, Action: ActionAdd, Slots: ds.size})
 			continue
@@ -64,6 +66,9 @@ func (e *Engine) plan(cfg *config.Config) (Plan, *draft, error) {
 	e.countFlows(moved)
 	for _, s := range e.services {
 		m := moved[s]
+		if m == nil {
+			continue
+		}
 		if m.plan.Action == ActionChange && !m.differs && !touches(p.Changes, s.cfg.Name) {
 			continue
 		}
@@ -177,7 +182,7 @@ func (e *Engine) warnings(cfg *config.Config, d *draft) []string {
 	var out []string
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	for _, s := range d.services {
-		if s.was == nil {
+		if s.was == nil || s.same {
 			continue
 		}
 		was := s.was.cfg

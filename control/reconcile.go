@@ -275,6 +275,7 @@ func (e *Engine) removeBackends(s *service) error {
 		if err := e.Dataplane.SetBackend(b.id, maps.Backend{}); err != nil {
 			return fmt.Errorf("remove backend %s: %w", b, err)
 		}
+		e.unindexBackend(b)
 		b.lives, b.live = false, 0
 		if err := e.writeName(b); err != nil {
 			return err

@@ -24,6 +24,7 @@ type service struct {
 	resize *resize           // another size is wanted, nil if not
 	torn   bool              // slots may not be what packets see: the table is to be written as a whole
 
+	leaving bool         // no longer wanted
 	named   bool         // in the identity map
 	serving bool         // its listeners are published
 	grows   bool         // the share of some backend grows with time
@@ -60,6 +61,17 @@ func tableSize(s *config.Service) (int, error) {
 		return s.Slots, nil
 	}
 	return balance.Size(len(s.Backends))
+}
+
+// wantedSize is the size that the configuration asks for, 0 without backends.
+func (s *service) wantedSize() int {
+	switch {
+	case s.resize != nil:
+		return s.resize.size
+	case s.home != nil:
+		return s.home.Size()
+	}
+	return 0
 }
 
 // all are the wanted backends and those that have to go.

@@ -8,27 +8,43 @@ import (
 	"github.com/xlb-project/xlb/control/health"
 )
 
-// watch has the wanted backends checked and their next hops followed, and nobody else.
+// watch has the wanted backends checked and their next hops followed, and nobody
+// else. Of the services that have not changed since it was called last it knows.
 func (e *Engine) watch() error {
-	addrs := make([]netip.Addr, 0, len(e.byAddr))
-	for a := range e.byAddr {
-		addrs = append(addrs, a)
-	}
-	e.Neighbours.Watch(addrs)
+	e.watchAddresses()
 	for id := range e.targets {
 		if b := e.byTarget[id]; b == nil || b.service.cfg.Health == nil {
 			e.Checker.Remove(id)
 			delete(e.targets, id)
 		}
 	}
-	for _, s := range e.services {
+	for _, s := range e.unwatched {
 		for _, b := range s.backends {
 			if err := e.check(b); err != nil {
 				return err
 			}
 		}
 	}
+	e.unwatched = nil
 	return nil
+}
+
+// watchAddresses has the ways to all backends followed.
+func (e *Engine) watchAddresses() {
+	asked := len(e.asked) == len(e.byAddr)
+	for a := range e.byAddr {
+		asked = asked && e.asked[a]
+	}
+	if asked {
+		return
+	}
+	addrs := make([]netip.Addr, 0, len(e.byAddr))
+	e.asked = make(map[netip.Addr]bool, len(e.byAddr))
+	for a := range e.byAddr {
+		addrs = append(addrs, a)
+		e.asked[a] = true
+	}
+	e.Neighbours.Watch(addrs)
 }
 
 // checked is what a backend's check was made from.

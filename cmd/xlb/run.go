@@ -144,10 +144,7 @@ func reloadOnHangup(ctx context.Context, engine *control.Engine, log *slog.Logge
 			return nil
 		case <-hangup:
 		}
-		switch plan, err := engine.Reload(ctx, "SIGHUP"); {
-		case err != nil:
-			log.Error("the configuration file is not used", "error", err)
-		case plan.Empty:
+		if plan, err := engine.Reload(ctx, "SIGHUP"); err == nil && plan.Empty { // an error is told by the engine
 			log.Info("the configuration file says what runs already")
 		}
 	}

@@ -47,7 +47,7 @@ func Diff(from, to *Config) []Change {
 	services := func(c *Config) (list []named) {
 		for i := range c.Services {
 			s := &c.Services[i]
-			list = append(list, named{s.Name, fmt.Sprintf("%s by %s, %s", s.Listens(), s.Forward, count(len(s.Backends), "backend")), s})
+			list = append(list, named{s.Name, s})
 		}
 		return list
 	}
@@ -63,23 +63,35 @@ type differ struct {
 }
 
 func (d *differ) service(a, b *Service, aPort, bPort uint16) {
+	if aPort == bPort && a.Same(b) {
+		return
+	}
 	d.fields("", a.settings(aPort), b.settings(bPort))
 	backends := func(s *Service) (list []named) {
 		for i := range s.Backends {
-			t := s.Backends[i].tree()
-			list = append(list, named{s.Backends[i].Name, t.line(), t})
+			list = append(list, named{s.Backends[i].Name, &s.Backends[i]})
 		}
 		return list
 	}
 	d.objects("backend "+b.Name+"/", backends(a), backends(b), func(a, b any) {
-		d.fields("", a.(*tree), b.(*tree))
+		if a, b := a.(*Backend), b.(*Backend); !a.Same(b) {
+			d.fields("", a.tree(), b.tree())
+		}
 	})
 }
 
-// named is an object with its name and a line about it.
+// named is a service or a backend with its name.
 type named struct {
-	name, line string
-	value      any
+	name  string
+	value any
+}
+
+// line is what a plan says of an object that comes or goes.
+func (n named) line() string {
+	if s, ok := n.value.(*Service); ok {
+		return fmt.Sprintf("%s by %s, %s", s.Listens(), s.Forward, count(len(s.Backends), "backend"))
+	}
+	return n.value.(*Backend).tree().line()
 }
 
 // objects compares two lists of objects by name.
@@ -94,12 +106,12 @@ func (d *differ) objects(kind string, from, to []named, compare func(a, b any)) 
 			d.object = kind + b.name
 			compare(a, b.value)
 		} else {
-			d.changes = append(d.changes, Change{Action: ActionAdd, Object: kind + b.name, To: b.line})
+			d.changes = append(d.changes, Change{Action: ActionAdd, Object: kind + b.name, To: b.line()})
 		}
 	}
 	for _, a := range from {
 		if !kept[a.name] {
-			d.changes = append(d.changes, Change{Action: ActionRemove, Object: kind + a.name, From: a.line})
+			d.changes = append(d.changes, Change{Action: ActionRemove, Object: kind + a.name, From: a.line()})
 		}
 	}
 }

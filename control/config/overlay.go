@@ -66,6 +66,7 @@ func Between(file, effective *Config) Overlay {
 		s := &effective.Services[i]
 		if was := before[s.Name]; was == nil {
 			o.Services = append(o.Services, ServiceOverlay{Name: s.Name, Action: ActionAdd, Settings: s})
+		} else if was.Same(s) { // as most are
 		} else if change := serviceOverlay(was, s); change.Action != "" || len(change.Backends) > 0 {
 			o.Services = append(o.Services, change)
 		}
