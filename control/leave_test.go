@@ -118,6 +118,26 @@ func TestRecordsGoWithTheTransitionsThatNeededThem(t *testing.T) {
 	})
 }
 
+func TestAChangeAfterAQuietTimeEndsAsSoonAsOneAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const idle = 10 * time.Second
+		settings := func(hosts ...int) string { return "flows: {idle: 10s}\n" + withBackends(checkedByHTTP, hosts...) }
+		n := newNode(t, settings(1, 2))
+		n.start()
+		defer n.stop()
+		n.tell(nil, hosts(1, 2)...)
+		n.health(true, "web/10.0.0.1", "web/10.0.0.2")
+		time.Sleep(idle) // the flow table was looked at, and nobody waits for it
+		id := n.plane.idOf("web/10.0.0.1")
+		n.mustApply(settings(2))
+		time.Sleep(2*idle + 10*time.Second) // the transitions', and the number's after them
+		synctest.Wait()
+		if e, held := n.plane.names[id]; held || n.plane.transitions(0) > 0 {
+			t.Errorf("%d slots are in transition, and the number of the removed backend is %+v", n.plane.transitions(0), e)
+		}
+	})
+}
+
 func TestARemovedBackendThatDiesIsGivenUpAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := twoServe(t)

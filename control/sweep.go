@@ -18,8 +18,9 @@ const (
 
 // sweeper is when the flow table is gone through, and what the last pass found.
 type sweeper struct {
-	next     time.Duration
+	swept    bool          // once at least
 	last     time.Duration // when the latest pass began
+	ended    time.Duration // and ended
 	recorded int
 	tickBase uint64 // of the data path's clock
 }
@@ -57,13 +58,8 @@ func (e *Engine) tick() {
 			e.isBroken(err)
 		}
 	}
-	if now := e.now(); now >= e.sweeper.next {
+	if e.sweepIsDue() {
 		e.sweep()
-		pause := idleSweep
-		if e.sweepMatters() {
-			pause = sweepTime
-		}
-		e.sweeper.next = e.now() + max(pause, sweepShare*(e.now()-now))
 	}
 	e.retry()
 }
@@ -74,6 +70,16 @@ func (e *Engine) advance(s *service) error {
 		return err
 	}
 	return e.moveSlots(s, s.slots.Learn(e.now()))
+}
+
+// sweepIsDue says whether it is time for the next pass. What matters may have begun
+// to matter since the last one.
+func (e *Engine) sweepIsDue() bool {
+	pause := idleSweep
+	if e.sweepMatters() {
+		pause = sweepTime
+	}
+	return !e.sweeper.swept || e.now()-e.sweeper.ended >= max(pause, sweepShare*(e.sweeper.ended-e.sweeper.last))
 }
 
 // sweepMatters says whether somebody waits for what records tell.
@@ -115,6 +121,7 @@ func (e *Engine) sweep() {
 			e.isBroken(err)
 		}
 	}
+	e.sweeper.swept, e.sweeper.ended = true, e.now()
 }
 
 // scanned is what a scan has to know of backends, by number.
