@@ -16,6 +16,13 @@ type timeoutError time.Duration
 
 func (e timeoutError) Error() string { return "timeout after " + time.Duration(e).String() }
 
+// lateError is by how much this node missed the end of a probe.
+type lateError time.Duration
+
+func (e lateError) Error() string {
+	return "this node was " + time.Duration(e).Round(time.Millisecond).String() + " late"
+}
+
 // told is an error that says more than that a probe ran out of time.
 type told struct{ error }
 

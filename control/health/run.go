@@ -158,7 +158,7 @@ func probe(ctx context.Context, check Check) (string, error) {
 	answer, err := check.Probe.Probe(ctx)
 	var timeout timeoutError
 	if lag := time.Since(start) - check.Timeout; errors.As(err, &timeout) && lag > max(check.Timeout/2, minLag) {
-		return "", fmt.Errorf("%w: this node was %s late", ErrNotSent, lag.Round(time.Millisecond))
+		return "", fmt.Errorf("%w: %w", ErrNotSent, lateError(lag))
 	}
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // passed, but too late
