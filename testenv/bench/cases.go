@@ -77,6 +77,7 @@ func cases() []testCase {
 			verdict: model.Drop, reason: bpf.ReasonDeniedByNode,
 		},
 		forward("services/10k", toManyVIPs(tcp4(million)), servingMany, tunnel4),
+		forward("services/10k/509-slots", toManyVIPs(tcp4(million)), servingManySmall, tunnel4),
 		forward("backends/10k", tcp4(million), servingByMany, tunnel4),
 		{name: "ref/lru-hash/1", traffic: tcp4(1), reference: WrapperProgRefLruHash, entries: million},
 		{name: "ref/lru-hash/1M", traffic: tcp4(million), reference: WrapperProgRefLruHash, entries: million},

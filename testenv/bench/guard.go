@@ -28,7 +28,7 @@ const (
 )
 
 // memoryBound are cases whose time other users of the caches decide.
-var memoryBound = []string{"transition/ipip/1M", "drop/denied-source", "services/10k", "backends/10k"}
+var memoryBound = []string{"transition/ipip/1M", "drop/denied-source", "services/10k", "services/10k/509-slots", "backends/10k"}
 
 // isTimed tells whether a case's time can be told from noise on a machine that does other things as well.
 func isTimed(r result) bool {

@@ -56,6 +56,11 @@ func newState(services, backends int, proto maps.Protocol, backend func(i int) m
 	if err != nil {
 		panic(err) // the number is one of this program's constants
 	}
+	return newSizedState(services, backends, size, proto, backend)
+}
+
+// newSizedState gives every service as many slots.
+func newSizedState(services, backends, size int, proto maps.Protocol, backend func(i int) maps.Backend) model.State {
 	s := model.State{
 		Settings: maps.Settings{Key: maps.Key{1}, Limits: maps.Limits{
 			Services: services, Backends: services * backends, Slots: services * size,
@@ -160,6 +165,12 @@ func denying() model.State {
 
 func servingMany() model.State {
 	return newState(manyServices, fewBackends, maps.TCP, func(i int) maps.Backend { return backend4(maps.IPIP, i) })
+}
+
+// servingManySmall has tables of `slots: 509`, as a node with so many services may be told.
+func servingManySmall() model.State {
+	const slots = 509
+	return newSizedState(manyServices, fewBackends, slots, maps.TCP, func(i int) maps.Backend { return backend4(maps.IPIP, i) })
 }
 
 func servingByMany() model.State {
