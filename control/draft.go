@@ -149,6 +149,7 @@ func (e *Engine) fits(d *draft) error {
 // commit makes a draft what is wanted. Nothing is written.
 func (e *Engine) commit(d *draft) {
 	e.cfg = d.cfg
+	e.numbers.quarantine.Set(d.cfg.Flows.Idle)
 	e.numbers.grow(d.cfg.Limits)
 	stay := map[*service]bool{}
 	var services, changed []*service

@@ -35,7 +35,7 @@ type ServicePlan struct {
 	ShareMoved float64 `json:"shareMoved"` // share of new flows that another backend gets, 0 to 1
 	Needless   int     `json:"needless"`   // slots that move although both owners accept before and after
 	FlowsMoved int     `json:"flowsMoved"` // recorded flows in slots that move; they stay where they are while their backend lives
-	FlowsLost  int     `json:"flowsLost"`  // recorded flows whose backend goes
+	FlowsLost  int     `json:"flowsLost"`  // recorded flows whose backend goes and does not keep them
 }
 
 // ProgramPlan says how the program in the kernel changes.

@@ -90,6 +90,7 @@ type movement struct {
 	differs bool
 	moves   []bool                  // by slot of the present table
 	stays   map[maps.BackendID]bool // backends that are there afterwards
+	lingers bool                    // those that go keep the flows that they have
 }
 
 // goes is the movement of a service that is removed.
@@ -101,7 +102,10 @@ func goes(s *service) *movement {
 // when every new backend is up.
 func (ds *draftService) movement() (*movement, error) {
 	s := ds.was
-	m := &movement{plan: ServicePlan{Name: ds.cfg.Name, Action: ActionChange, Slots: ds.size}, stays: map[maps.BackendID]bool{}}
+	m := &movement{
+		plan:  ServicePlan{Name: ds.cfg.Name, Action: ActionChange, Slots: ds.size},
+		stays: map[maps.BackendID]bool{}, lingers: ds.cfg.Tracking != config.TrackNever && ds.home != nil,
+	}
 	live := make([]float64, len(ds.backends))
 	for i, b := range ds.backends {
 		live[i] = 1
@@ -164,7 +168,7 @@ func (e *Engine) countFlows(moved map[*service]*movement) {
 			continue
 		}
 		m := moved[b.service]
-		if !m.stays[b.id] {
+		if !m.stays[b.id] && !(m.lingers && b.lives) {
 			m.plan.FlowsLost++
 		}
 		if m.moves == nil {

@@ -6,7 +6,7 @@ import (
 )
 
 // resize is the preparation of another size of a service's table: see
-// docs/decisions.
+// docs/decisions/0013-a-table-grows-once-its-flows-are-known.md.
 type resize struct {
 	size  int
 	since time.Duration // all flows are recorded since then
@@ -39,7 +39,7 @@ func (e *Engine) advanceResize(s *service) error {
 	}
 	if !r.began {
 		r.began, r.since = true, e.now()
-		e.tell(EventTransition, s, nil, "the slot table grows from %d to %d slots: all flows are recorded for %s first", s.slots.Size(), r.size, e.cfg.Flows.Idle)
+		e.tell(EventTransition, s, nil, "the slot table goes from %d to %d slots: all flows are recorded for %s first", s.slots.Size(), r.size, e.cfg.Flows.Idle)
 		return e.moveSlots(s, s.slots.Record(e.now()))
 	}
 	if e.now()-r.since <= e.cfg.Flows.Idle {

@@ -61,6 +61,9 @@ func TestARestartChangesNothingThatPacketsMeet(t *testing.T) {
 	if !s.Serving || !s.Adopted || s.Services[0].Up != 2 {
 		t.Errorf("before any verdict: serving %v, adopted %v, %d up", s.Serving, s.Adopted, s.Services[0].Up)
 	}
+	if one, two := n.news.targets["web/10.0.0.1"], n.news.targets["web/10.0.0.2"]; !one.Trusted || two.Trusted {
+		t.Error("those that were well are to be found ill by as many failures as before")
+	}
 	n.tell(nil, hosts(1, 2, 4)...)
 	n.tell(errNoAnswer, "10.0.0.3")
 	n.health(true, "web/10.0.0.1", "web/10.0.0.3", "web/10.0.0.4")

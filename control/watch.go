@@ -71,6 +71,7 @@ func (e *Engine) check(b *backend) error {
 	if err != nil {
 		return err
 	}
+	check.Trusted = b.health.assumed && b.health.good // by a former daemon, which would not have judged by one failure either
 	if err := e.Checker.Set(b.target(), check); err != nil {
 		return fmt.Errorf("check %s: %w", b, err)
 	}

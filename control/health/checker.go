@@ -85,7 +85,7 @@ func (c *Checker) Set(id TargetID, check Check) error {
 	t := c.targets[id]
 	var former <-chan struct{}
 	if t == nil {
-		t = &target{id: id, status: Status{ID: id, Since: time.Now()}}
+		t = &target{id: id, machine: machine{trusted: check.Trusted}, status: Status{ID: id, Since: time.Now()}}
 		c.targets[id] = t
 	} else if check.Key == "" || check.Key != t.run.check.Key {
 		former = c.leave(t)

@@ -2,7 +2,7 @@
 // its own schedule and turns the answers into a state by rise and fall counts.
 //
 // A target starts Unknown. Its first answer decides at once: passed means Up,
-// failed means Down. From then on Rise passed probes in a row bring a Down target
+// failed means Down, unless it is trusted. From then on Rise passed probes in a row bring a Down target
 // Up, and Fall failed ones bring an Up target Down. A probe that this node could
 // not send at all (see ErrNotSent) says nothing about the target and leaves its
 // state and counts alone.
@@ -59,6 +59,7 @@ type Check struct {
 	Timeout      time.Duration // a probe that takes longer has failed
 	Rise         int           // passed probes in a row that bring a Down target Up, at least 1
 	Fall         int           // failed probes in a row that bring an Up target Down, at least 1
+	Trusted      bool          // a new target is known to have been well: it takes Fall failures, not one, to find it Down
 }
 
 // Change reports that a target's state has become another one than last reported.

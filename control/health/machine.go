@@ -2,9 +2,10 @@ package health
 
 // machine is the rise and fall state machine of one target.
 type machine struct {
-	state  State
-	passed bool // the last result
-	inRow  int  // how many results in a row were like it; 0 before the first
+	state   State
+	passed  bool // the last result
+	inRow   int  // how many results in a row were like it; 0 before the first
+	trusted bool // while nothing is known, one failure does not mean Down
 }
 
 // observe takes in one result and reports whether the state changed.
@@ -18,7 +19,7 @@ func (m *machine) observe(passed bool, rise, fall int) bool {
 	switch {
 	case passed && (m.state == Unknown || m.state == Down && m.inRow >= rise):
 		m.state = Up
-	case !passed && (m.state == Unknown || m.state == Up && m.inRow >= fall):
+	case !passed && (m.state == Unknown && !m.trusted || m.state != Down && m.inRow >= fall):
 		m.state = Down
 	}
 	return m.state != before

@@ -103,3 +103,19 @@ func TestForgottenResultsDoNotCountButTheStateStays(t *testing.T) {
 		}
 	}
 }
+
+func TestATrustedTargetIsNotDownAfterOneFailure(t *testing.T) {
+	for want, results := range map[State][]bool{
+		Unknown: {false, false},
+		Down:    {false, false, false},
+		Up:      {false, false, true, false, false},
+	} {
+		m := machine{trusted: true}
+		for _, passed := range results {
+			m.observe(passed, 2, 3)
+		}
+		if m.state != want {
+			t.Errorf("after %v it is %s, want %s", results, m.state, want)
+		}
+	}
+}

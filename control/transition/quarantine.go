@@ -19,6 +19,9 @@ func NewQuarantine(idle time.Duration) *Quarantine {
 	return &Quarantine{idle: idle, since: map[maps.BackendID]time.Duration{}}
 }
 
+// Set changes the idle timeout.
+func (q *Quarantine) Set(idle time.Duration) { q.idle = idle }
+
 // Add takes in a number whose backend is gone.
 func (q *Quarantine) Add(now time.Duration, id maps.BackendID) { q.since[id] = now }
 
