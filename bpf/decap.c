@@ -117,7 +117,7 @@ static __always_inline enum verdict parse_outer4(struct tunnelled *p)
 	p->proto = ip->protocol;
 	p->ecn = ip->tos & ECN_MASK;
 	p->at = p->l3 + IPV4_HEADER_MIN;
-	p->end = p->l3 + bpf_ntohs(ip->tot_len);
+	p->end = p->l3 + length_of(ip->tot_len);
 	return VERDICT_NEXT;
 }
 
@@ -131,7 +131,7 @@ static __always_inline enum verdict parse_outer6(struct tunnelled *p)
 	p->proto = ip->nexthdr;
 	p->ecn = ip->flow_lbl[0] >> 4 & ECN_MASK;
 	p->at = p->l3 + IPV6_HEADER;
-	p->end = p->at + bpf_ntohs(ip->payload_len);
+	p->end = p->at + length_of(ip->payload_len);
 	return VERDICT_NEXT;
 }
 
@@ -181,7 +181,7 @@ static __always_inline enum verdict parse_gue(struct tunnelled *p)
 
 	if ((void *)(gue + 1) > p->data_end)
 		return VERDICT_PASS;
-	end = p->at + bpf_ntohs(udp->len);
+	end = p->at + length_of(udp->len);
 	if (udp->dest != bpf_htons(gue_port) || end > p->end)
 		return VERDICT_PASS;
 	if (gue->version_control_length || gue->flags)
@@ -222,7 +222,7 @@ static __always_inline enum verdict open_inner4(struct tunnelled *p)
 	if ((void *)(ip + 1) > p->data_end)
 		return VERDICT_PASS;
 	header = ip->ihl * 4;
-	len = bpf_ntohs(ip->tot_len);
+	len = length_of(ip->tot_len);
 	if (ip->version != 4 || header < IPV4_HEADER_MIN || len < header || p->at + len > p->end)
 		return VERDICT_PASS;
 	tos = ip->tos;
@@ -245,7 +245,7 @@ static __always_inline enum verdict open_inner6(struct tunnelled *p)
 
 	if ((void *)(ip + 1) > p->data_end)
 		return VERDICT_PASS;
-	if (ip->version != 6 || p->at + sizeof(*ip) + bpf_ntohs(ip->payload_len) > p->end)
+	if (ip->version != 6 || p->at + sizeof(*ip) + length_of(ip->payload_len) > p->end)
 		return VERDICT_PASS;
 	ecn = merge_ecn(p->ecn, ip->flow_lbl[0] >> 4 & ECN_MASK);
 	if (ecn == ECN_DROP)

@@ -33,6 +33,19 @@
 #define TCP_ACK 0x10
 #define GUE_HEADER 4
 
+/*
+ * A length as a header has it. Before Linux 6.8 the verifier forgets that a half-word
+ * has 16 bits when its bytes are swapped, and the compiler would leave out a mask
+ * that it need not see.
+ */
+static __always_inline __u32 length_of(__be16 field)
+{
+	__u32 len = bpf_ntohs(field);
+
+	asm volatile("%0 &= 0xffff" : "+r"(len));
+	return len;
+}
+
 /* What the flow hash may fill of outer headers. */
 #define GUE_SOURCE_PORT 0xc000
 #define GUE_SOURCE_BITS 0x3fff

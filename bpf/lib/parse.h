@@ -101,7 +101,7 @@ static __always_inline enum verdict parse_ipv4(struct pkt *p)
 	if (is_beyond(p, ip + 1))
 		return drop(p, REASON_BAD_LENGTH);
 	p->l4 = p->plain ? IPV4_HEADER_MIN : ip->ihl * 4;
-	p->len = bpf_ntohs(ip->tot_len);
+	p->len = length_of(ip->tot_len);
 	if (p->l4 < IPV4_HEADER_MIN || p->len < p->l4 || (void *)ip + p->len > p->data_end)
 		return drop(p, REASON_BAD_LENGTH);
 	if (verify_checksum && sum_header(p->ctx, p->l3))
@@ -125,7 +125,7 @@ static __always_inline enum verdict parse_ipv6(struct pkt *p)
 
 	if (is_beyond(p, ip6 + 1))
 		return drop(p, REASON_BAD_LENGTH);
-	p->len = IPV6_HEADER + bpf_ntohs(ip6->payload_len);
+	p->len = IPV6_HEADER + length_of(ip6->payload_len);
 	if ((void *)ip6 + p->len > p->data_end)
 		return drop(p, REASON_BAD_LENGTH);
 	p->proto = ip6->nexthdr;

@@ -21,7 +21,7 @@ var arrival = []mutation{
 		`(void *)ip + p->len > p->data_end`,
 		`(void *)ip + p->len - 1 > p->data_end`},
 	{"sanity: total length read in the wrong byte order", "lib/parse.h",
-		`p->len = bpf_ntohs(ip->tot_len);`,
+		`p->len = length_of(ip->tot_len);`,
 		`p->len = ip->tot_len;`},
 	{"sanity: an IPv4 header of 16 bytes", "lib/parse.h",
 		`p->l4 < IPV4_HEADER_MIN`,
