@@ -15,6 +15,7 @@ import (
 func (e *Engine) adopt() {
 	services := map[maps.ServiceID]*service{}
 	for _, entry := range e.Dataplane.ServiceEntries() {
+		e.numbers.reach(entry.ID, 0)
 		s := &service{id: entry.ID, named: true}
 		s.cfg = e.formerService(entry.Name)
 		e.numbers.services[entry.ID] = s
@@ -22,6 +23,7 @@ func (e *Engine) adopt() {
 		e.services = append(e.services, s)
 	}
 	for _, entry := range e.Dataplane.BackendEntries() {
+		e.numbers.reach(0, entry.ID)
 		s := services[entry.Service]
 		leaving := entry.Admin == adminGone
 		if s == nil || leaving && !e.Dataplane.Backend(entry.ID).Up {

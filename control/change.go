@@ -94,11 +94,16 @@ func (e *Engine) begin(c change) error {
 
 // take brings a draft into the data path. On an error it is taken back.
 func (e *Engine) take(c change, d *draft, links []neighbour.Link) error {
-	former := e.cfg
+	former, formerLinks := e.cfg, e.Interfaces
 	if err := e.widen(c.cfg, links); err != nil {
 		return err
 	}
-	return e.install(d, func() (*draft, error) { return e.draft(former) })
+	if err := e.install(d, func() (*draft, error) { return e.draft(former) }); err != nil {
+		e.Interfaces = formerLinks
+		e.narrow()
+		return err
+	}
+	return nil
 }
 
 // install commits a draft and writes it. On an error it goes back to the draft that
@@ -146,7 +151,7 @@ func (e *Engine) finish() {
 // Config returns the configuration that the node is to run.
 func (e *Engine) Config(ctx context.Context) (Effective, error) {
 	var out Effective
-	err := e.do(ctx, func() { out = Effective{Config: e.cfg, Revision: e.revision, File: e.cfg.File} })
+	err := e.do(ctx, func() { out = Effective{Config: e.cfg, Revision: e.revision, File: e.file.File} })
 	return out, err
 }
 

@@ -76,8 +76,9 @@ type desired struct {
 	file     *config.Config // as last read
 	revision uint64
 	applied  time.Time
-	begun    *state.State // a change to be finished
-	restored bool         // there was a state
+	begun    *state.State                 // a change to be finished
+	restored bool                         // there was a state
+	awaited  map[backendKey]state.Backend // of backends that have not been found again yet
 	notes    []string
 }
 
@@ -137,6 +138,11 @@ func (e *Engine) admins(cfg *config.Config) []state.Backend {
 			}
 		}
 	}
+	for key, k := range e.awaited {
+		if i := serviceIndex(cfg, key.service); i >= 0 && cfg.Services[i].Discover != nil {
+			out = append(out, k)
+		}
+	}
 	return out
 }
 
@@ -165,9 +171,24 @@ func (e *Engine) restoreAdmin(kept []state.Backend) {
 			if _, sound := adminNumbers[k.Admin]; !ok || !sound {
 				k = state.Backend{}
 			}
-			b.admin = admin{state: k.Admin, since: k.Since, deadline: e.steady(k.Deadline), actor: k.Actor}
+			delete(byKey, b.key())
+			b.admin = e.ordered(k)
 			b.stale()
 		}
+	}
+	e.awaited = byKey
+}
+
+func (e *Engine) ordered(k state.Backend) admin {
+	return admin{state: k.Admin, since: k.Since, deadline: e.steady(k.Deadline), actor: k.Actor}
+}
+
+// reorder gives a new backend what an operator had ordered for it before the daemon
+// started: one that has to be discovered again comes late.
+func (e *Engine) reorder(b *backend) {
+	if k, ok := e.awaited[b.key()]; ok {
+		b.admin = e.ordered(k)
+		delete(e.awaited, b.key())
 	}
 }
 

@@ -209,6 +209,9 @@ func (e *Engine) commitService(s *service, ds draftService) (fresh []*backend) {
 		}
 		rehomed = rehomed || s.backends[i] != b // owners are indexes
 		b.cfg, b.leaving = db.cfg, false
+		if db.was == nil {
+			e.reorder(b)
+		}
 		e.recheck(b)
 		b.stale()
 		backends = append(backends, b)

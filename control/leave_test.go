@@ -237,3 +237,27 @@ func TestBackendsThatTakeNothingNewDoNotCountAsUp(t *testing.T) {
 		}
 	})
 }
+
+// After a reboot the kernel holds nothing, and what is discovered comes late.
+func TestAnOrderForADiscoveredBackendOutlivesAReboot(t *testing.T) {
+	discovering(t, withBackends(byDNS, 1), func(t *testing.T, n *node, l *tellers) {
+		l.finds(n, 2, 3)
+		if _, err := n.Disable(t.Context(), edit(), "web", "10.0.0.3", false); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second daemon ends before the source has spoken
+			n.stop()
+			n.plane = newPlane(t)
+			n.start(l.parts)
+			synctest.Wait()
+			n.tell(nil, hosts(1)...)
+		}
+		l.finds(n, 2, 3)
+		if b := n.backend("web/10.0.0.3"); b.Admin != AdminDisabled {
+			t.Errorf("it was disabled and is %q", b.Admin)
+		}
+		if b := n.backend("web/10.0.0.2"); b.Admin != AdminNone {
+			t.Errorf("its sibling is %q", b.Admin)
+		}
+	})
+}

@@ -34,27 +34,23 @@ func (n *numbers) grow(limits config.Limits) {
 	n.services, n.backends = resized(n.services, services), resized(n.backends, backends)
 }
 
-// shrink takes the room away that limits have no longer; no number there is in use.
-func (n *numbers) shrink(limits config.Limits) {
-	n.free -= len(n.backends) - limits.Backends - 1
-	n.services, n.backends = resized(n.services, limits.Services), resized(n.backends, limits.Backends+1)
+// reach makes room for a number that is in use. Where limits have been lowered, the
+// tables keep what they hold.
+func (n *numbers) reach(service maps.ServiceID, backend maps.BackendID) {
+	n.grow(config.Limits{Services: int(service) + 1, Backends: int(backend)})
 }
 
 // fit returns an ErrInvalid if under the limits there are not enough numbers for
-// more services and backends, or numbers in use are past them.
+// more services and backends.
 func (n *numbers) fit(limits config.Limits, services, backends int) error {
-	service, backend, free := n.highest(), n.highestBackend(), n.free+limits.Backends+1-len(n.backends)
-	switch inUse := n.inUse(); {
-	case inUse+services > limits.Services:
+	free, inUse := n.free+limits.Backends+1-len(n.backends), n.inUse()
+	if inUse+services > limits.Services {
 		return faultf(ErrInvalid, "%d new services beside the %d in use, and limits.services is %d: raise limits.services, or make the change in two steps",
 			services, inUse, limits.Services)
-	case backends > free:
+	}
+	if backends > max(free, 0) {
 		return faultf(ErrInvalid, "%d new backends, and of limits.backends (%d) %d are free, as %d that were removed may still have connections: raise limits.backends, or wait for flows.idle",
 			backends, limits.Backends, max(free, 0), len(n.held))
-	case service >= limits.Services:
-		return faultf(ErrInvalid, "limits.services: number %d is in use: it cannot be less than %d yet", service, service+1)
-	case backend > limits.Backends:
-		return faultf(ErrInvalid, "limits.backends: number %d is in use: it cannot be less than that yet", backend)
 	}
 	return nil
 }
@@ -63,26 +59,6 @@ func resized[T any](old []T, size int) []T {
 	out := make([]T, size)
 	copy(out, old)
 	return out
-}
-
-// highest returns the largest number that a service has, -1 for none.
-func (n *numbers) highest() int {
-	for id := len(n.services) - 1; id >= 0; id-- {
-		if n.services[id] != nil {
-			return id
-		}
-	}
-	return -1
-}
-
-// highestBackend returns the largest number that a backend has, or had a moment ago.
-func (n *numbers) highestBackend() int {
-	for id := len(n.backends) - 1; id > 0; id-- {
-		if n.backends[id] != nil || n.quarantine.Holds(maps.BackendID(id)) {
-			return id
-		}
-	}
-	return 0
 }
 
 func (n *numbers) inUse() int {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/xlb-project/xlb/maps"
 )
@@ -353,13 +352,6 @@ func (p *plane) record(id maps.ServiceID, n int) {
 		if slot.Current != 0 {
 			p.flows = append(p.flows, maps.Flow{Backend: slot.Current, State: maps.FlowKnown, Hash: hash &^ (1<<36 - 1)})
 		}
-	}
-}
-
-// age makes flows look silent.
-func (p *plane) age(by time.Duration) {
-	for i := range p.flows {
-		p.flows[i].Age += by
 	}
 }
 

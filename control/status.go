@@ -133,7 +133,7 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 
 func (e *Engine) status() Status {
 	s := Status{
-		Serving: !slices.ContainsFunc(e.services, func(s *service) bool { return !s.serving }), Instance: e.cfg.Instance, Revision: e.revision, File: e.cfg.File,
+		Serving: !slices.ContainsFunc(e.services, func(s *service) bool { return !s.serving }), Instance: e.cfg.Instance, Revision: e.revision, File: e.file.File,
 		Drift: e.drift(), Started: e.started, Adopted: e.adopted > 0, Broken: e.broken, Reasons: map[string]Traffic{},
 		Flows: FlowsStatus{Recorded: e.sweeper.recorded, Capacity: e.Dataplane.FlowCapacity()},
 	}
