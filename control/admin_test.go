@@ -29,17 +29,17 @@ func TestADrainKeepsTheFlowsAndEndsWhenTheyAreOver(t *testing.T) {
 		if open := n.plane.transitions(0); open != owned {
 			t.Errorf("%d slots are in transition, it owned %d", open, owned)
 		}
-		time.Sleep(3 * time.Second)
+		sleep(3*time.Second, n)
 		b := n.backend("web/10.0.0.1")
 		if b.Admin != AdminDraining || b.Drain == nil || b.Drain.Flows == 0 || b.Drain.Flows != b.Flows || b.TransitionSlots != owned {
 			t.Errorf("status %+v", b)
 		}
-		time.Sleep(20 * time.Minute)
+		sleep(20*time.Minute, n)
 		if b := n.backend("web/10.0.0.1"); b.Admin != AdminDraining {
 			t.Errorf("it is %q while it has flows", b.Admin)
 		}
 		n.plane.flows = slices.DeleteFunc(n.plane.flows, func(f maps.Flow) bool { return f.Backend == first })
-		time.Sleep(5 * time.Second)
+		sleep(5*time.Second, n)
 		if b := n.backend("web/10.0.0.1"); b.Admin != AdminDrained || n.plane.rows[first].Up || n.plane.transitions(0) != 0 {
 			t.Errorf("without flows it is %q, row %+v", b.Admin, n.plane.rows[first])
 		}
@@ -55,11 +55,11 @@ func TestADrainEndsWhenItsTimeIsUp(t *testing.T) {
 		if _, err := n.Drain(t.Context(), edit(), "web", "10.0.0.1", DrainOptions{Timeout: 30 * time.Second}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(28 * time.Second)
+		sleep(28*time.Second, n)
 		if b := n.backend("web/10.0.0.1"); b.Admin != AdminDraining {
 			t.Errorf("too early it is %q", b.Admin)
 		}
-		time.Sleep(4 * time.Second)
+		sleep(4*time.Second, n)
 		if b := n.backend("web/10.0.0.1"); b.Admin != AdminDrained || b.TransitionSlots != 0 || n.plane.rows[n.plane.idOf("web/10.0.0.1")].Up {
 			t.Errorf("it is %q and has the flows of %d slots", b.Admin, b.TransitionSlots)
 		}
@@ -131,7 +131,7 @@ func TestWithoutTrackingADrainIsOverAtOnce(t *testing.T) {
 		if _, err := n.Drain(t.Context(), edit(), "web", "10.0.0.1", DrainOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Second)
+		sleep(2*time.Second, n)
 		if b := n.backend("web/10.0.0.1"); b.Admin != AdminDrained || n.plane.transitions(0) != 0 {
 			t.Errorf("it is %q, %d slots in transition", b.Admin, n.plane.transitions(0))
 		}

@@ -110,7 +110,7 @@ func TestANumberIsGivenAgainWhenNothingNamesIt(t *testing.T) {
 		n.plane.record(0, 50)
 		n.health(false, "web/10.0.0.2")
 		n.mustApply(withBackends(withCheck, 1, 3))
-		time.Sleep(16 * time.Minute)
+		sleep(16*time.Minute, n)
 		n.status()
 		if _, named := n.plane.names[second]; named {
 			t.Fatal("its number is out of use for ever")
@@ -367,19 +367,19 @@ func TestTheLargerTableComesWhenAllFlowsAreRecorded(t *testing.T) {
 		}
 		n.mustApply(withBackends(withCheck, seq(1, 41)...))
 		n.up(41)
-		time.Sleep(2 * time.Second)
+		sleep(2*time.Second, n)
 		if size := n.status().Services[0].Slots; size != 4099 || n.plane.transitions(0) != size {
 			t.Errorf("at first %d slots of which %d are in transition, want 4099 and all", size, n.plane.transitions(0))
 		}
 		n.plane.record(0, 100)
-		time.Sleep(14 * time.Minute)
+		sleep(14*time.Minute, n)
 		n.plane.record(0, 100)
-		time.Sleep(2 * time.Minute)
+		sleep(2*time.Minute, n)
 		if size := n.status().Services[0].Slots; size != 10007 || len(n.plane.slots[0]) != size || n.plane.transitions(0) == 0 {
 			t.Errorf("then %d slots, %d in transition", size, n.plane.transitions(0))
 		}
 		n.plane.flows = nil
-		time.Sleep(20 * time.Minute)
+		sleep(20*time.Minute, n)
 		n.status()
 		if n.plane.transitions(0) != 0 {
 			t.Errorf("%d slots are in transition without a flow", n.plane.transitions(0))

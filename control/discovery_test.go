@@ -289,8 +289,7 @@ func TestWhatDoesNotFitIsToldAndTriedAgain(t *testing.T) {
 			t.Errorf("events say %s", n.told(EventDiscovery))
 		}
 		l.finds(n, 2)
-		time.Sleep(3 * n.cfg.Flows.Idle) // as long as the number of what went is out of use
-		synctest.Wait()
+		sleep(3*n.cfg.Flows.Idle, n) // as long as the number of what went is out of use
 		if other = n.status().Services[1]; len(other.Backends) != 3 || other.Discovery.Error != "" {
 			t.Errorf("once it fits the other service has %d backends, and says %+v", len(other.Backends), other.Discovery)
 		}
@@ -313,8 +312,7 @@ func TestWhatCannotBeWrittenIsTakenBackAndTriedAgain(t *testing.T) {
 			t.Errorf("it says %+v", n.status().Services[0].Discovery)
 		}
 		n.plane.fails = nil
-		time.Sleep(2 * refusedPause)
-		synctest.Wait()
+		sleep(2*refusedPause, n)
 		n.wantNames("1 3")
 	})
 }

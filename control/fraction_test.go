@@ -27,7 +27,7 @@ func TestABackendThatCameUpGetsItsShareStepByStep(t *testing.T) {
 				last = b.Live
 				steps++
 			}
-			time.Sleep(time.Second)
+			sleep(time.Second, n)
 		}
 		if last != 1 || steps < 15 || steps > 16 {
 			t.Errorf("%d steps to %v", steps, last)
@@ -61,7 +61,7 @@ func TestAGrowingBackendGrowsOnAfterARestart(t *testing.T) {
 		n := upNode(t, "    slow_start: 64s\n"+withCheck, 1, 2)
 		n.health(false, "web/10.0.0.1")
 		n.health(true, "web/10.0.0.1")
-		time.Sleep(33 * time.Second)
+		sleep(33*time.Second, n)
 		share := n.backend("web/10.0.0.1").Live
 		n.again()
 		defer n.stop()
@@ -69,7 +69,7 @@ func TestAGrowingBackendGrowsOnAfterARestart(t *testing.T) {
 		if now := n.backend("web/10.0.0.1").Live; now != share {
 			t.Errorf("its share was %v, now it is %v", share, now)
 		}
-		time.Sleep(35 * time.Second)
+		sleep(35*time.Second, n)
 		if now := n.backend("web/10.0.0.1").Live; now != 1 {
 			t.Errorf("then it is %v", now)
 		}

@@ -118,8 +118,7 @@ func TestNodesAtRestSendNothingAndTakeNothing(t *testing.T) {
 	withPeers(t, func(t *testing.T, a, b *node) {
 		a.plane.record(0, 300)
 		wire, sent := a.send()
-		time.Sleep(b.cfg.Flows.Idle + time.Minute)
-		synctest.Wait()
+		sleep(b.cfg.Flows.Idle+time.Minute, a, b)
 		a.plane.record(0, 300) // younger ones, at rest
 		if b.plane.transitions(0) != 0 {
 			t.Fatal("the peer is not at rest")
@@ -129,8 +128,7 @@ func TestNodesAtRestSendNothingAndTakeNothing(t *testing.T) {
 		if err != nil || taken != (handover.Taken{Idle: sent}) || len(b.plane.flows) != 0 {
 			t.Errorf("%+v taken of %d, and %d recorded (error: %v)", taken, sent, len(b.plane.flows), err)
 		}
-		time.Sleep(a.cfg.Flows.Idle) // what is recorded does not speak, and goes
-		synctest.Wait()
+		sleep(a.cfg.Flows.Idle, a, b) // what is recorded does not speak, and goes
 		if _, sent := b.send(); sent != 0 {
 			t.Errorf("%d flows are sent at rest", sent)
 		}
@@ -154,8 +152,7 @@ func TestTransitionsLastAsLongAsAPeersFlowNeedsThem(t *testing.T) {
 			withPeers(t, func(t *testing.T, a, b *node) {
 				b.plane.full = full
 				idle := b.cfg.Flows.Idle
-				time.Sleep(idle - time.Minute)
-				synctest.Wait()
+				sleep(idle-time.Minute, a, b)
 				first := a.plane.slots[0]
 				slot := slices.IndexFunc(first, func(s maps.Slot) bool { return s.Transition })
 				a.plane.flows = append(a.plane.flows, maps.Flow{ // an old one, of the former owner
@@ -165,14 +162,12 @@ func TestTransitionsLastAsLongAsAPeersFlowNeedsThem(t *testing.T) {
 				if taken := b.take(wire); sent != 1 || taken.Added+taken.Left != 1 || (taken.Added == 0) != full {
 					t.Fatalf("%d sent, %+v taken", sent, taken)
 				}
-				time.Sleep(idle - time.Minute)
-				synctest.Wait()
+				sleep(idle-time.Minute, a, b)
 				if n := b.plane.transitions(0); n == 0 || n > 2 {
 					t.Errorf("%d slots are in transition while a peer's flow needs one", n)
 				}
 				b.plane.flows = nil
-				time.Sleep(2 * time.Minute)
-				synctest.Wait()
+				sleep(2*time.Minute, a, b)
 				if n := b.plane.transitions(0); n != 0 {
 					t.Errorf("%d slots are in transition when the flow is over", n)
 				}
@@ -198,17 +193,15 @@ func TestABackendIsNotOutWhileAPeersFlowsAreNews(t *testing.T) {
 func TestTheLossOfAPeerHoldsOpenTransitions(t *testing.T) {
 	withPeers(t, func(t *testing.T, a, b *node) {
 		idle := b.cfg.Flows.Idle
-		time.Sleep(idle - time.Minute)
+		sleep(idle-time.Minute, a, b)
 		if err := b.PeerLost(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(idle - time.Second)
-		synctest.Wait()
+		sleep(idle-time.Second, a, b)
 		if a.plane.transitions(0) != 0 || b.plane.transitions(0) == 0 {
 			t.Errorf("%d slots are in transition at a node that lost no peer, %d at the one that did", a.plane.transitions(0), b.plane.transitions(0))
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		sleep(time.Minute, a, b)
 		if n := b.plane.transitions(0); n != 0 {
 			t.Errorf("%d slots are in transition for ever", n)
 		}

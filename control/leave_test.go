@@ -38,8 +38,7 @@ func TestARemovedBackendKeepsItsFlowsUntilTheyAreOver(t *testing.T) {
 		if n.news.targets["web/10.0.0.1"].Probe == nil || len(n.news.watched) != 2 {
 			t.Error("nobody looks after it any more")
 		}
-		time.Sleep(n.cfg.Flows.Idle + time.Minute)
-		synctest.Wait()
+		sleep(n.cfg.Flows.Idle+time.Minute, n)
 		if row := n.plane.rows[id]; row.Up {
 			t.Error("all its flows are over, and its row is still up")
 		}
@@ -65,8 +64,7 @@ func TestFlowsThatWereRecordedAMomentAgoKeepTheirBackend(t *testing.T) {
 		if !n.plane.rows[id].Up {
 			t.Error("flows that no sweep has seen yet lost their backend")
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		sleep(time.Minute, n)
 		if !n.plane.rows[id].Up {
 			t.Error("its flows are there, and it is not")
 		}
@@ -80,13 +78,11 @@ func TestARemovedBackendIsOutSoonAfterTheTransitionsOfItsSlots(t *testing.T) {
 		id := n.plane.idOf("web/10.0.0.1")
 		n.plane.record(0, 100) // flows that never end
 		n.mustApply(withBackends(checkedByHTTP, 2))
-		time.Sleep(n.cfg.Flows.MaxTransition - time.Minute)
-		synctest.Wait()
+		sleep(n.cfg.Flows.MaxTransition-time.Minute, n)
 		if !n.plane.rows[id].Up {
 			t.Fatal("it is out while its flows are there")
 		}
-		time.Sleep(time.Minute + 10*time.Second)
-		synctest.Wait()
+		sleep(time.Minute+10*time.Second, n)
 		if n.plane.rows[id].Up {
 			t.Error("its time is up, and nobody looks")
 		}
@@ -107,11 +103,11 @@ func TestRecordsGoWithTheTransitionsThatNeededThem(t *testing.T) {
 			}
 			return slots, flows
 		}
-		time.Sleep(n.cfg.Flows.Idle - time.Minute)
+		sleep(n.cfg.Flows.Idle-time.Minute, n)
 		if slots, flows := open(); slots == 0 || flows == 0 {
 			t.Fatalf("%d slots in transition and %d records: this test shows little", slots, flows)
 		}
-		time.Sleep(time.Minute + 10*time.Second)
+		sleep(time.Minute+10*time.Second, n)
 		if slots, flows := open(); slots > 0 || flows > 0 {
 			t.Errorf("%d slots are in transition, and %d records are left", slots, flows)
 		}
@@ -127,11 +123,10 @@ func TestAChangeAfterAQuietTimeEndsAsSoonAsOneAtTheStart(t *testing.T) {
 		defer n.stop()
 		n.tell(nil, hosts(1, 2)...)
 		n.health(true, "web/10.0.0.1", "web/10.0.0.2")
-		time.Sleep(idle) // the flow table was looked at, and nobody waits for it
+		sleep(idle, n) // the flow table was looked at, and nobody waits for it
 		id := n.plane.idOf("web/10.0.0.1")
 		n.mustApply(settings(2))
-		time.Sleep(2*idle + 10*time.Second) // the transitions', and the number's after them
-		synctest.Wait()
+		sleep(2*idle+10*time.Second, n) // the transitions', and the number's after them
 		if e, held := n.plane.names[id]; held || n.plane.transitions(0) > 0 {
 			t.Errorf("%d slots are in transition, and the number of the removed backend is %+v", n.plane.transitions(0), e)
 		}
@@ -145,8 +140,7 @@ func TestARemovedBackendThatDiesIsGivenUpAtOnce(t *testing.T) {
 		id := n.plane.idOf("web/10.0.0.1")
 		n.mustApply(withBackends(checkedByHTTP, 2))
 		n.health(false, "web/10.0.0.1")
-		time.Sleep(2 * tickTime)
-		synctest.Wait()
+		sleep(2*tickTime, n)
 		if n.plane.rows[id].Up {
 			t.Error("its row is up")
 		}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"testing/synctest"
+	"time"
 
 	"github.com/xlb-project/xlb/control/config"
 	"github.com/xlb-project/xlb/control/health"
@@ -147,6 +149,7 @@ func (n *node) tryStart(change ...func(*Parts)) error {
 	if c, ok := n.t.(interface{ Cleanup(func()) }); ok {
 		c.Cleanup(once)
 	}
+	n.sync()
 	return nil
 }
 
@@ -246,3 +249,23 @@ type netipAddr = netip.Addr
 func parseAddr(a string) netip.Addr { return netip.MustParseAddr(a) }
 
 type mapsSlot = maps.Slot
+
+// sync waits until the engine has done what it is at. What a test reads of the
+// plane afterwards, and wrote before, is ordered for the race detector by it alone.
+func (n *node) sync() {
+	if n.Engine != nil {
+		_ = n.do(context.Background(), func() {}) // it may have ended
+	}
+}
+
+// sleep lets a bubble's time pass for engines.
+func sleep(d time.Duration, nodes ...*node) {
+	for _, n := range nodes {
+		n.sync()
+	}
+	time.Sleep(d)
+	synctest.Wait()
+	for _, n := range nodes {
+		n.sync()
+	}
+}

@@ -31,7 +31,7 @@ func (n *node) clients(seconds int, sick ...string) {
 		}); err != nil {
 			n.t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		sleep(time.Second, n)
 	}
 }
 

@@ -89,7 +89,7 @@ func (h *history) step() {
 			h.plane.record(id, rapid.IntRange(0, 20).Draw(h.T, "flows"))
 		}
 	case 11:
-		time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 40, 1000}).Draw(h.T, "seconds")) * time.Second)
+		sleep(time.Duration(rapid.SampledFrom([]int{1, 40, 1000}).Draw(h.T, "seconds"))*time.Second, h.node)
 	default:
 		h.die()
 	}
@@ -191,6 +191,7 @@ func TestAnyHistoryLeavesTheDataPathAsItIsWanted(t *testing.T) {
 			for range rapid.IntRange(1, 25).Draw(r, "events") {
 				h.step()
 				h.all() // also about those who are new
+				sleep(0, h.node)
 				h.plane.sound()
 				h.canonical()
 			}

@@ -203,7 +203,7 @@ func TestAnOpenTransitionGoesOnAfterARestart(t *testing.T) {
 		if now := n.plane.transitions(0); open == 0 || now != open {
 			t.Errorf("%d slots were in transition, now %d are", open, now)
 		}
-		time.Sleep(20 * time.Minute)
+		sleep(20*time.Minute, n)
 		if b := n.backend("web/10.0.0.1"); b.Admin != AdminDrained || n.plane.transitions(0) != 0 {
 			t.Errorf("the drain is %q, %d slots in transition", b.Admin, n.plane.transitions(0))
 		}
@@ -213,17 +213,17 @@ func TestAnOpenTransitionGoesOnAfterARestart(t *testing.T) {
 func TestTheClockOfRecordsGoesOnWhereItStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := upNode(t, withCheck, 1)
-		time.Sleep(10 * time.Second)
+		sleep(10*time.Second, n)
 		n.stop()
 		tick := n.plane.tick
-		time.Sleep(time.Hour)
+		sleep(time.Hour, n)
 		n.start()
 		defer n.stop()
 		n.status()
 		if now := n.plane.tick; now != tick+1 {
 			t.Errorf("the clock went from %d to %d: records would age by the time that nobody counted", tick, now)
 		}
-		time.Sleep(5 * time.Second)
+		sleep(5*time.Second, n)
 		n.status()
 		if now := n.plane.tick; now < tick+5 || now > tick+6 {
 			t.Errorf("after five seconds it is %d, from %d", now, tick)
