@@ -117,7 +117,7 @@ func (e *Engine) writeSlots(s *service) error {
 	}
 	live := s.fractions()
 	if s.table != nil && slices.Equal(live, s.table.live) {
-		return e.moveSlots(s, s.slots.ChangeSlots(e.now(), nil, nil, e.lives)) // somebody may have died
+		return e.moveSlots(s, s.slots.ChangeSlots(e.now(), nil, nil, s.mourns(), e.lives))
 	}
 	to, moved, err := s.home.resolve(s.table, live)
 	if err != nil {
@@ -138,7 +138,7 @@ func (e *Engine) publishSlots(s *service, owners, moved []int32) error {
 		for i, slot := range moved {
 			ids[i] = s.owner(owners[slot])
 		}
-		return e.moveSlots(s, s.slots.ChangeSlots(e.now(), moved, ids, e.lives))
+		return e.moveSlots(s, s.slots.ChangeSlots(e.now(), moved, ids, s.mourns(), e.lives))
 	}
 	ids := make([]maps.BackendID, len(owners))
 	for slot, owner := range owners {
@@ -154,6 +154,14 @@ func (e *Engine) publishSlots(s *service, owners, moved []int32) error {
 	}
 	s.torn = true
 	return e.mend(s)
+}
+
+// mourns says, once, whether a backend of the service has died since its slots were
+// changed last.
+func (s *service) mourns() bool {
+	died := s.died
+	s.died = false
+	return died
 }
 
 // owner is the number of the backend at an index of the home table.

@@ -64,6 +64,7 @@ func (e *Engine) set(b *backend, live float64, lives bool) {
 	if live == 0 && b.live > 0 {
 		b.closed = e.now()
 	}
+	b.service.died = b.service.died || b.lives && !lives
 	b.live, b.lives = live, lives
 	b.stale()
 }

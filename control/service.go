@@ -31,6 +31,7 @@ type service struct {
 	clients *clients     // what their handshakes tell, nil if nobody asks
 	panics  bool         // too few backends are healthy: all count as healthy
 	written writtenSetup // what the data path knows beside slots and backends
+	died    bool         // a backend has, since slots were changed last
 	changed []*backend   // more is known of them than was written
 }
 

@@ -18,8 +18,11 @@ func TestChangingTheSlotsThatDifferIsChangingAll(t *testing.T) {
 		now := time.Duration(0)
 		for range rapid.IntRange(1, 20).Draw(t, "changes") {
 			now += time.Duration(rapid.IntRange(0, 5).Draw(t, "seconds")) * time.Second
+			died := false
 			for b := 1; b <= backends; b++ {
-				all.phases[b] = sim.Phase(rapid.IntRange(int(sim.Down), int(sim.Up)).Draw(t, "phase"))
+				is := sim.Phase(rapid.IntRange(int(sim.Down), int(sim.Up)).Draw(t, "phase"))
+				died = died || is == sim.Down && all.phases[b] != sim.Down
+				all.phases[b] = is
 			}
 			var slots []int32
 			var owners []maps.BackendID
@@ -32,7 +35,7 @@ func TestChangingTheSlotsThatDifferIsChangingAll(t *testing.T) {
 				}
 			}
 			want := all.table.Change(now, all.owners, all.lives)
-			got := some.ChangeSlots(now, slots, owners, all.lives)
+			got := some.ChangeSlots(now, slots, owners, died, all.lives)
 			if !slices.Equal(got, want) || !slices.Equal(some.Slots(), all.table.Slots()) {
 				t.Fatalf("moves %+v, want %+v", got, want)
 			}

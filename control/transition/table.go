@@ -142,14 +142,15 @@ func (t *Table) Change(now time.Duration, owners []maps.BackendID, lives func(ma
 }
 
 // ChangeSlots is Change for a caller who knows which slots may have another owner than before: owners are those of slots,
-// which are in order.
-func (t *Table) ChangeSlots(now time.Duration, slots []int32, owners []maps.BackendID, lives func(maps.BackendID) bool) []maps.Move {
+// which are in order. died says whether any backend has died since the table was changed last: only then are transitions
+// of other slots looked at.
+func (t *Table) ChangeSlots(now time.Duration, slots []int32, owners []maps.BackendID, died bool, lives func(maps.BackendID) bool) []maps.Move {
 	var moves []maps.Move
 	var opened []transition
 	next := 0 // of those that were open
 	settle := func(before int32) {
 		for ; next < len(t.open) && t.open[next].slot < before; next++ {
-			if o := &t.open[next]; t.changeOpen(now, o, t.current[o.slot], lives) {
+			if o := &t.open[next]; died && t.changeOpen(now, o, t.current[o.slot], lives) {
 				moves = append(moves, maps.Move{Slot: int(o.slot), To: t.slot(o)})
 			}
 		}
