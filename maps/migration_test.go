@@ -382,3 +382,32 @@ func TestRowsOfAnotherLayoutAreReadByTheNamesOfTheirFields(t *testing.T) {
 		})
 	}
 }
+
+// Packed slots lie in a table of their own, which a limit may make smaller than what is in it.
+func TestPackedSlotsAreCarriedOver(t *testing.T) {
+	for name, limits := range otherLimits {
+		t.Run(name, func(t *testing.T) {
+			maps, _ := newMaps(t, smallLimits)
+			old := openTables(t, maps)
+			want := map[ServiceID][]Slot{1: make([]Slot, 64), 2: make([]Slot, 101)}
+			for id, slots := range want {
+				for i := range slots {
+					slots[i].Current = BackendID(i % (2 * int(id)))
+				}
+				check(t, old.SetSlotTable(id, slots))
+				if slotTableOf(old.services.rows[id].Table).width == 0 {
+					t.Fatalf("the slots of service %d are not packed", id)
+				}
+			}
+			now := migrate(t, maps, limits, true)
+			for id, slots := range want {
+				if got := now.SlotTable(id); !slices.Equal(got, slots) {
+					t.Errorf("service %d: slots %v, were %v", id, got, slots)
+				}
+				if now.packed.slab.reserve(region{slotTableOf(now.services.rows[id].Table).first, 1}) {
+					t.Errorf("service %d: its rows are free", id)
+				}
+			}
+		})
+	}
+}
