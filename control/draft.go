@@ -189,7 +189,7 @@ func (e *Engine) commit(d *draft) {
 	for _, s := range changed {
 		e.index(s)
 		for _, b := range s.backends {
-			e.reroute(b)
+			e.rerouteAnew(b)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -136,7 +135,7 @@ func (e *Engine) number(links []neighbour.Link, egress map[int]uint32) {
 	e.Interfaces, e.egress = links, egress
 	for _, s := range e.services {
 		for _, b := range s.backends {
-			e.reroute(b)
+			e.rerouteAnew(b)
 		}
 	}
 }
@@ -167,9 +166,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-e.Checker.Ready():
-			for _, c := range e.Checker.Changes() {
-				e.healthChanged(c)
-			}
+			e.healthChanged(e.Checker.Changes())
 		case updates := <-e.Neighbours.Updates():
 			for _, u := range updates {
 				e.hopChanged(u)
@@ -267,66 +264,6 @@ func (e *Engine) isBroken(err error) {
 		e.broken = err.Error()
 		e.fail(EventState, nil, err)
 	}
-}
-
-func (e *Engine) healthChanged(c health.Change) {
-	b, ok := e.byTarget[c.ID]
-	if !ok {
-		return
-	}
-	was := b.health
-	b.health = verdict{known: true, good: c.Healthy, reason: c.Reason, since: c.At}
-	b.stale()
-	e.logChange(b, EventHealth, was, b.health)
-}
-
-func (e *Engine) hopChanged(u neighbour.Update) {
-	for _, b := range e.byAddr[u.Addr] {
-		b.way = u
-		e.reroute(b)
-		e.rerouted = append(e.rerouted, b)
-	}
-}
-
-// reroute works out a backend's row from the way to it.
-func (e *Engine) reroute(b *backend) {
-	if !b.way.Addr.IsValid() {
-		return // not known yet
-	}
-	was, next := b.hop, maps.Backend{}
-	b.hop = verdict{known: true, good: b.way.Err == nil, since: e.wall()}
-	if b.way.Err != nil {
-		b.hop.reason = b.way.Err.Error()
-	} else if row, err := e.route(b, b.way.Hop); err != nil {
-		b.hop.good, b.hop.reason = false, err.Error()
-	} else {
-		next, b.hop.reason = row, describeHop(b.way.Hop)
-	}
-	if was.known && was.good == b.hop.good {
-		b.hop.since = was.since
-	}
-	if next != b.next || was.known != b.hop.known || was.assumed || b.found {
-		b.next = next
-		b.stale()
-	}
-	e.logChange(b, EventNextHop, was, b.hop)
-}
-
-// logChange tells about a backend's condition, an outage as a warning. That a
-// backend is well from the start is no news: a large node has a hundred thousand.
-func (e *Engine) logChange(b *backend, kind EventKind, was, is verdict) {
-	if was.known == is.known && was.good == is.good && was.reason == is.reason {
-		return
-	}
-	what := map[EventKind]string{EventHealth: "health", EventNextHop: "next hop"}[kind]
-	ev := Event{Kind: kind, Level: slog.LevelInfo, Text: fmt.Sprintf("%s is good: %s", what, is.reason)}
-	switch {
-	case !is.good:
-		ev.Level, ev.Text = slog.LevelWarn, fmt.Sprintf("%s is bad: %s", what, is.reason)
-	case !was.known || was.good:
-		ev.Level = slog.LevelDebug
-	}
-	e.event(ev, b.service, b)
 }
 
 // do runs f in the engine's goroutine.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -75,4 +76,29 @@ func TestASlowReaderLosesTheOldestEvents(t *testing.T) {
 		log.add(Event{Kind: EventEdit})
 		<-more
 	})
+}
+
+func TestWhatBefallsAMachineOfManyServicesIsToldOnce(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("interfaces: [eth0]\nservices:\n")
+	for i := range 50 {
+		fmt.Fprintf(&text, "  - {name: s%d, vip: 192.0.2.%d, port: 80, forward: l2, slots: 101, backends: [{address: 10.0.0.1}, {address: 10.0.0.2}]}\n", i, i+1)
+	}
+	n := newNode(t, text.String())
+	n.start()
+	n.tell(nil, hosts(1, 2)...)
+	before := n.events.newest()
+	n.tell(errNoAnswer, hosts(1)...)
+	hops := 0
+	for seq := before; seq < n.events.newest(); seq++ {
+		if e, _ := n.events.after(seq); e.Kind == EventNextHop {
+			hops++
+			if !strings.Contains(e.Text, "10.0.0.1") || !strings.Contains(e.Text, "50 services") || !strings.Contains(e.Text, errNoAnswer.Error()) {
+				t.Errorf("event %+v", e)
+			}
+		}
+	}
+	if hops != 1 {
+		t.Errorf("%d events", hops)
+	}
 }
