@@ -28,6 +28,14 @@ const (
 	EventServing    EventKind = "serving"    // VIPs are forwarded
 )
 
+// EventKinds returns all kinds, in the order of the documentation.
+func EventKinds() []EventKind {
+	return []EventKind{
+		EventHealth, EventNextHop, EventApply, EventReload, EventEdit, EventAdmin, EventDrain, EventAdopt, EventTransition, EventPanic,
+		EventPassive, EventDiscovery, EventOverrun, EventProgram, EventState, EventServing,
+	}
+}
+
 // Event is something that an operator may want to know, as `xlb events` prints
 // it. Fields are added, never renamed.
 type Event struct {

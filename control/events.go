@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
@@ -15,6 +16,7 @@ const keptEvents = 1024
 type eventLog struct {
 	mu   sync.Mutex
 	ring [keptEvents]Event
+	sums map[EventKind]uint64 // how many there were of each kind
 	last uint64        // number of the latest event, 0 before the first
 	news chan struct{} // closed when there is a further one; nil while nobody waits
 }
@@ -25,6 +27,10 @@ func (l *eventLog) add(e Event) {
 	l.last++
 	e.Seq = l.last
 	l.ring[e.Seq%keptEvents] = e
+	if l.sums == nil {
+		l.sums = map[EventKind]uint64{}
+	}
+	l.sums[e.Kind]++
 	if l.news != nil {
 		close(l.news)
 		l.news = nil
@@ -47,6 +53,13 @@ func (l *eventLog) after(since uint64) (Event, <-chan struct{}) {
 		next = max(next, l.last-keptEvents+1)
 	}
 	return l.ring[next%keptEvents], nil
+}
+
+// counts returns how many events there were of each kind.
+func (l *eventLog) counts() map[EventKind]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.sums)
 }
 
 func (l *eventLog) newest() uint64 {

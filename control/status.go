@@ -12,18 +12,19 @@ import (
 // Status is a node's state as `xlb status -o json` prints it. Fields are added,
 // never renamed.
 type Status struct {
-	Serving    bool               `json:"serving"`            // VIPs are forwarded; false until the first verdict on every backend
-	Instance   string             `json:"instance,omitempty"` // names what this daemon owns
-	Revision   uint64             `json:"revision"`           // of the effective configuration
-	File       string             `json:"file,omitempty"`     // that the daemon was started with
-	Drift      int                `json:"drift"`              // objects that were changed at run time and differ from the file
-	Started    time.Time          `json:"started"`            // the daemon
-	Adopted    bool               `json:"adopted"`            // it took over what a former one left running
-	Broken     string             `json:"broken,omitempty"`   // why the data path is not as it should be; tried again every second
-	Flows      FlowsStatus        `json:"flows"`
-	Interfaces []InterfaceStatus  `json:"interfaces"`
-	Services   []ServiceStatus    `json:"services"`
-	Reasons    map[string]Traffic `json:"reasons"` // per reason, see docs/counters.md; those that occurred
+	Serving    bool                 `json:"serving"`            // VIPs are forwarded; false until the first verdict on every backend
+	Instance   string               `json:"instance,omitempty"` // names what this daemon owns
+	Revision   uint64               `json:"revision"`           // of the effective configuration
+	File       string               `json:"file,omitempty"`     // that the daemon was started with
+	Drift      int                  `json:"drift"`              // objects that were changed at run time and differ from the file
+	Started    time.Time            `json:"started"`            // the daemon
+	Adopted    bool                 `json:"adopted"`            // it took over what a former one left running
+	Broken     string               `json:"broken,omitempty"`   // why the data path is not as it should be; tried again every second
+	Flows      FlowsStatus          `json:"flows"`
+	Interfaces []InterfaceStatus    `json:"interfaces"`
+	Services   []ServiceStatus      `json:"services"`
+	Events     map[EventKind]uint64 `json:"events,omitempty"` // of this daemon, by kind
+	Reasons    map[string]Traffic   `json:"reasons"`          // per reason, see docs/counters.md; those that occurred
 }
 
 // FlowsStatus is what the flow table holds, as last swept.
@@ -134,7 +135,7 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 func (e *Engine) status() Status {
 	s := Status{
 		Serving: !slices.ContainsFunc(e.services, func(s *service) bool { return !s.serving }), Instance: e.cfg.Instance, Revision: e.revision, File: e.file.File,
-		Drift: e.drift(), Started: e.started, Adopted: e.adopted > 0, Broken: e.broken, Reasons: map[string]Traffic{},
+		Drift: e.drift(), Started: e.started, Adopted: e.adopted > 0, Broken: e.broken, Events: e.events.counts(), Reasons: map[string]Traffic{},
 		Flows: FlowsStatus{Recorded: e.sweeper.recorded, Capacity: e.Dataplane.FlowCapacity()},
 	}
 	for _, l := range e.Interfaces {

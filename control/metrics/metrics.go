@@ -42,6 +42,11 @@ var (
 	serving        = desc("serving", "1 when VIPs are forwarded, 0 before the first verdict on every backend.")
 	packets        = desc("packets_total", "Packets by why they left the data path and what became of them; docs/counters.md explains the reasons.", "reason", "verdict")
 	bytes          = desc("bytes_total", "Bytes of the frames in xlb_packets_total, as they arrived.", "reason", "verdict")
+	revision       = desc("config_revision", "Revision of the configuration that runs, with the changes at run time.")
+	drift          = desc("config_drift_objects", "Objects that were changed at run time and differ from the configuration file.")
+	broken         = desc("broken", "1 while something that should be in the data path or on the disk cannot be written; xlb status says what.")
+	events         = desc("events_total", "Events by kind; xlb events prints them.", "kind")
+	draining       = desc("service_draining_backends", "Backends of the service that are drained and still have flows.", serviceLabels...)
 	flows          = desc("flows_recorded", "Flows in the flow table, as last swept.")
 	flowsMost      = desc("flows_capacity", "Flows that there is room for in the flow table.")
 	transitions    = desc("service_transition_slots", "Slots of the service whose former owner still has flows.", serviceLabels...)
@@ -75,7 +80,7 @@ type collector struct {
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		buildInfo, interfaceInfo, serving, packets, bytes, flows, flowsMost, transitions, panics,
+		buildInfo, interfaceInfo, serving, revision, drift, broken, events, draining, packets, bytes, flows, flowsMost, transitions, panics,
 		backendUp, backendLive, backendFlows, backendSlots, backendPackets, backendBytes, probes, probeSeconds,
 		found, failing, syns, completed, repeated, suspected, ejected,
 	} {
@@ -99,6 +104,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(buildInfo, 1, c.version)
 	gauge(serving, number(s.Serving))
+	gauge(revision, float64(s.Revision))
+	gauge(drift, float64(s.Drift))
+	gauge(broken, number(s.Broken != ""))
+	for _, kind := range control.EventKinds() {
+		counter(events, s.Events[kind], string(kind))
+	}
 	for _, i := range s.Interfaces {
 		gauge(interfaceInfo, 1, i.Name, i.Mode)
 	}
@@ -120,6 +131,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(transitions, float64(svc.TransitionSlots), svc.Name)
 		gauge(panics, number(svc.Panic), svc.Name)
+		gauge(draining, float64(drained(svc)), svc.Name)
 		named := map[string]bool{}
 		for _, b := range svc.Backends {
 			if named[b.Name] {
@@ -148,6 +160,17 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(probeSeconds, b.Check.TookMs/1000, labels...)
 		}
 	}
+}
+
+// drained counts a service's backends whose drain goes on.
+func drained(s control.ServiceStatus) int {
+	n := 0
+	for _, b := range s.Backends {
+		if b.Admin == control.AdminDraining {
+			n++
+		}
+	}
+	return n
 }
 
 func number(b bool) float64 {

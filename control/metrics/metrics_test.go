@@ -36,6 +36,7 @@ func wantLines(t *testing.T, text string, lines ...string) {
 
 func TestMetricsShowPanicAndTransitions(t *testing.T) {
 	text := scrape(t, control.Status{
+		Revision: 4, Drift: 2, Broken: "no space left on device", Events: map[control.EventKind]uint64{control.EventHealth: 3},
 		Flows: control.FlowsStatus{Recorded: 7, Capacity: 1024},
 		Services: []control.ServiceStatus{
 			{Name: "web", Panic: true, TransitionSlots: 12, Backends: []control.BackendStatus{
@@ -47,6 +48,8 @@ func TestMetricsShowPanicAndTransitions(t *testing.T) {
 		},
 	})
 	wantLines(t, text,
+		`xlb_config_revision 4`, `xlb_config_drift_objects 2`, `xlb_broken 1`, `xlb_events_total{kind="health"} 3`, `xlb_events_total{kind="apply"} 0`,
+		`xlb_service_draining_backends{service="web"} 1`, `xlb_service_draining_backends{service="dns"} 0`,
 		`xlb_flows_recorded 7`, `xlb_flows_capacity 1024`,
 		`xlb_service_panic{service="web"} 1`, `xlb_service_panic{service="dns"} 0`, `xlb_service_transition_slots{service="web"} 12`,
 		`xlb_backend_up{backend="b1",service="web"} 1`, `xlb_backend_up{backend="b2",service="web"} 1`, `xlb_backend_up{backend="b3",service="web"} 0`,
