@@ -119,7 +119,7 @@ func (h *history) die() {
 	}
 	h.stop()
 	h.plane.fails, h.disk.err = nil, nil
-	h.plane.sound()
+	h.plane.bearable()
 	h.start(h.with)
 	h.all()
 }
