@@ -17,8 +17,8 @@ type eventLog struct {
 	mu   sync.Mutex
 	ring [keptEvents]Event
 	sums map[EventKind]uint64 // how many there were of each kind
-	last uint64        // number of the latest event, 0 before the first
-	news chan struct{} // closed when there is a further one; nil while nobody waits
+	last uint64               // number of the latest event, 0 before the first
+	news chan struct{}        // closed when there is a further one; nil while nobody waits
 }
 
 func (l *eventLog) add(e Event) {
