@@ -182,8 +182,13 @@ func (n *node) health(good bool, targets ...string) {
 	}
 	n.news.mu.Unlock()
 	n.news.ready <- struct{}{}
-	n.status()
-	n.status() // the token may have been taken in the same round
+	for taken := false; !taken; {
+		n.status()
+		n.news.mu.Lock()
+		taken = len(n.news.changes) == 0
+		n.news.mu.Unlock()
+	}
+	n.status() // answered in a later round than that which took them
 }
 
 func (n *node) status() Status {
@@ -265,7 +270,4 @@ func sleep(d time.Duration, nodes ...*node) {
 	}
 	time.Sleep(d)
 	synctest.Wait()
-	for _, n := range nodes {
-		n.sync()
-	}
 }

@@ -105,6 +105,7 @@ func (h *history) hop(host string) {
 
 // die ends the daemon, in a change or at rest, and has the next one hear what is known.
 func (h *history) die() {
+	sleep(0, h.node)
 	if rapid.Bool().Draw(h.T, "in a change") {
 		left := rapid.IntRange(0, 30).Draw(h.T, "writes before")
 		died := errors.New("killed")
