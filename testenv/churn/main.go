@@ -81,7 +81,7 @@ func play(ctx context.Context, o options) (_ *churn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close(o)) }()
+	defer func() { err = errors.Join(err, s.close()) }()
 	c := &churn{site: s, options: o, tally: tally{deaths: map[string]time.Time{}}}
 	c.tally.begin("connecting", false)
 	talking, hush := context.WithCancel(ctx)
@@ -93,7 +93,7 @@ func play(ctx context.Context, o options) (_ *churn, err error) {
 			continue
 		}
 		if err := c.step(ctx, ch); err != nil {
-			return nil, fmt.Errorf("%s: %w; the node printed:\n%s", ch.name, err, c.output.String())
+			return nil, fmt.Errorf("%s: %w; the node printed:\n%s", ch.name, err, c.node.Output())
 		}
 	}
 	return c, nil

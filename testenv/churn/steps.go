@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/xlb-project/xlb/control"
@@ -61,17 +59,18 @@ var script = []change{
 	{"all services reloaded", false, reload},
 	{"program replaced", false, replaceProgram},
 	{"daemon killed", false, func(ctx context.Context, c *churn) error {
-		if err := c.signal(syscall.SIGKILL); err != nil {
+		if err := c.node.Kill(ctx); err != nil {
 			return err
 		}
 		c.watch(ctx, 3*time.Second) // nobody is there
-		return c.run(ctx, c.options.xlb)
+		return c.node.Start(ctx)
 	}},
 	{"daemon upgraded", false, func(ctx context.Context, c *churn) error {
-		if err := c.terminate(); err != nil {
+		if err := c.node.Stop(); err != nil {
 			return err
 		}
-		return c.run(ctx, c.options.next)
+		c.node.SetProgram(testenv.Program{Path: c.options.next})
+		return c.node.Start(ctx)
 	}},
 	{"interface flaps", true, flap},
 }
@@ -79,7 +78,7 @@ var script = []change{
 // eachService runs a command for every service: what stands before the service's name, and behind it.
 func (c *churn) eachService(ctx context.Context, noun, verb string, args ...string) error {
 	for _, name := range services {
-		if err := c.cli(ctx, c.options, slices.Concat([]string{noun, verb, name}, args)...); err != nil {
+		if _, err := c.cli(ctx, c.options, "", slices.Concat([]string{noun, verb, name}, args)...); err != nil {
 			return err
 		}
 	}
@@ -92,7 +91,7 @@ func (c *churn) add(ctx context.Context, b *testenv.Backend) error {
 		if name == "quic" {
 			args = append(args, fmt.Sprintf("server_id=%q", fmt.Sprintf("%x", serverID(slices.Index(c.lab.Backends, b)))))
 		}
-		if err := c.cli(ctx, c.options, args...); err != nil {
+		if _, err := c.cli(ctx, c.options, "", args...); err != nil {
 			return err
 		}
 	}
@@ -138,7 +137,7 @@ func replaceAll(ctx context.Context, c *churn) error {
 	return nil
 }
 
-// reload writes what runs into the file, changes every service in it, and has the node read it again.
+// reload changes every service of what runs.
 func reload(ctx context.Context, c *churn) error {
 	return c.edit(ctx, "tracking: change", "affinity: flow")
 }
@@ -150,25 +149,23 @@ func replaceProgram(ctx context.Context, c *churn) error {
 
 // edit adds lines to every service of what runs, and applies it.
 func (c *churn) edit(ctx context.Context, lines ...string) error {
-	out, err := c.lab.LB.Command(ctx, c.options.xlb, "--socket", c.socket, "export").Output()
+	out, err := c.cli(ctx, c.options, "", "export")
 	if err != nil {
-		return fmt.Errorf("xlb export: %w", err)
+		return err
 	}
 	var b strings.Builder
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		b.WriteString(line)
 		if strings.HasPrefix(line, "    vip:") {
 			for _, l := range lines {
-				if !strings.Contains(string(out), l) {
+				if !strings.Contains(out, l) {
 					b.WriteString("    " + l + "\n")
 				}
 			}
 		}
 	}
-	if err := os.WriteFile(c.file(), []byte(b.String()), 0o600); err != nil {
-		return err
-	}
-	return c.cli(ctx, c.options, "apply", "--yes", c.file())
+	_, err = c.cli(ctx, c.options, b.String(), "apply", "--yes", "-")
+	return err
 }
 
 // flap takes the wire off the node's interface for a moment, and puts the routes back that went with it.
