@@ -112,15 +112,22 @@ type XlbServerId struct {
 type XlbService struct {
 	_          structs.HostLayout
 	Table      uint64
-	SourceMask [4]uint32
-	OtherMask  uint32
 	Flags      uint32
+	Number     uint32
+	SourceMask [4]uint32
 	Ids        uint32
 	IdMask     uint32
 	Mss        uint16
 	IdLengths  [8]uint8
 	SampleMask uint16
 	Pad        [12]uint8
+}
+
+type XlbServiceHead struct {
+	_      structs.HostLayout
+	Table  uint64
+	Flags  uint32
+	Number uint32
 }
 
 type XlbServiceName struct {
@@ -179,17 +186,16 @@ type XlbVip struct {
 	_            structs.HostLayout
 	Addr         [4]uint32
 	Kind         uint16
-	Pad          [6]uint8
-	First        XlbPort
+	PortMask     uint16
+	FirstKey     uint32
+	First        XlbServiceHead
 	Ports        uint32
-	PortMask     uint32
 	PortSeed     uint32
 	Ranges       uint32
 	TcpRanges    uint16
 	UdpRanges    uint16
 	TcpFragments uint32
 	UdpFragments uint32
-	Pad2         [4]uint8
 }
 
 // Names of all BPF objects in the ELF.

@@ -97,12 +97,12 @@ func TestTablesChangeTheirSizeUnderTraffic(t *testing.T) {
 			{"services", func(o *xlb.PlaneOptions) { o.Settings.Limits.Services *= 4 },
 				"[.data.state packed ports ranges server_ids service_names services slots vips]"},
 			{"backends", func(o *xlb.PlaneOptions) { o.Settings.Limits.Backends *= 4 }, "[backend_names backends counter_base counters]"},
-			{"slots", func(o *xlb.PlaneOptions) { o.Settings.Limits.Slots *= 4 }, "[packed server_ids services slots]"},
+			{"slots", func(o *xlb.PlaneOptions) { o.Settings.Limits.Slots *= 4 }, "[.data.state packed ports ranges server_ids services slots vips]"},
 			{"flows", func(o *xlb.PlaneOptions) { o.Settings.Limits.Flows *= 4 }, "[flows]"},
 			{"fragments", func(o *xlb.PlaneOptions) { o.Settings.Limits.Fragments *= 4 }, "[fragments]"},
 			{"rates", func(o *xlb.PlaneOptions) { o.Features.Rates = true }, "[rates sources]"},
 			{"rules", func(o *xlb.PlaneOptions) { o.Settings.Limits.Rules *= 4 }, "[rules]"},
-			{"QUIC", func(o *xlb.PlaneOptions) { o.Features.QUIC = true }, "[packed server_ids services slots]"},
+			{"QUIC", func(o *xlb.PlaneOptions) { o.Features.QUIC = true }, "[.data.state packed ports ranges server_ids services slots vips]"},
 			{"back", func(o *xlb.PlaneOptions) { *o = small }, ""},
 		} {
 			c.change(&opts)

@@ -23,8 +23,7 @@ type Former struct {
 // layout takes the others along, or the old program would meet numbers that are
 // meant for the new one's.
 var together = [][]string{
-	{bpf.XlbMapVips, bpf.XlbMapPorts, bpf.XlbMapRanges, stateMap},
-	{bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapPacked, bpf.XlbMapServerIds},
+	{bpf.XlbMapVips, bpf.XlbMapPorts, bpf.XlbMapRanges, stateMap, bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapPacked, bpf.XlbMapServerIds},
 	{bpf.XlbMapCounters, bpf.XlbMapCounterBase},
 }
 

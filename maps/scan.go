@@ -37,6 +37,13 @@ func (t *Tables) Rescan() error {
 			}
 		}
 	}
+	t.findHeads()
+	for id := range t.heads { // a switch may have stopped half-way
+		if int(id) >= len(t.services.rows) {
+			return fmt.Errorf("a VIP names service %d, past limits.services (%d): %w", id, len(t.services.rows), ErrDamaged)
+		}
+		t.copyHead(id)
+	}
 	if used {
 		if err := Grace(); err != nil { // what was given up last might still be read
 			return err

@@ -56,11 +56,13 @@ func TestTablesThatContradictThemselvesAreRefused(t *testing.T) {
 		"slots past the end":         func(t *Tables) { t.services.rows[0].Table = word(25, 10) },
 		"server IDs past the end":    func(t *Tables) { t.services.rows[0].Ids, t.services.rows[0].IdMask = 1, 1<<20 },
 		"server IDs of two services": func(t *Tables) { t.services.rows[0].Ids = t.services.rows[1].Ids + 1 },
+		"a service past the end":     func(t *Tables) { t.heads[1][0].Number = 3 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			maps, _ := newMaps(t, Limits{Services: 3, Backends: 4, Slots: 30, Rules: 4, ServerIDs: 8})
 			tables := openTables(t, maps)
-			check(t, tables.SetSlotTable(1, make([]Slot, 10)), tables.SetServerIDs(1, ServerIDLengths{2}, nil))
+			check(t, tables.SetSlotTable(1, make([]Slot, 10)), tables.SetServerIDs(1, ServerIDLengths{2}, nil),
+				tables.SetListeners([]Listener{{netip.MustParsePrefix("192.0.2.10/32"), 80, 80, TCP, 1}, {netip.MustParsePrefix("192.0.2.11/32"), 80, 80, TCP, 1}}))
 			damage(tables)
 			_, err := Open(maps)
 			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "service") {

@@ -18,17 +18,14 @@ const (
 	serviceMSS        = 16
 	serviceTrack      = 32
 	serviceSignals    = 64
+	serviceBySource   = 128
 )
 
-// row computes a service's row but for the words that are switched on their own:
-// its slot table and its server IDs.
-func (s Service) row() bpf.XlbService {
-	row := bpf.XlbService{OtherMask: ^uint32(0), Mss: s.MSS, SampleMask: uint16(1<<s.SampleBits - 1)}
-	for i := range row.SourceMask {
-		row.SourceMask[i] = ^uint32(0)
-	}
+// row computes the row of the service with a number, but for the words that are
+// switched on their own: its slot table and its server IDs.
+func (s Service) row(id ServiceID) bpf.XlbService {
+	row := bpf.XlbService{Number: uint32(id), Mss: s.MSS, SampleMask: uint16(1<<s.SampleBits - 1)}
 	if s.BySource {
-		row.OtherMask = 0
 		row.SourceMask = sourceMask(s.SourceBits, s.IPv6)
 	}
 	copy(row.IdLengths[:], s.QUIC[:])
@@ -40,6 +37,7 @@ func (s Service) row() bpf.XlbService {
 		serviceMSS:        s.MSS != 0,
 		serviceTrack:      s.TrackAlways,
 		serviceSignals:    s.Signals,
+		serviceBySource:   s.BySource,
 	} {
 		if set {
 			row.Flags |= flag

@@ -53,7 +53,7 @@ func Steady(owners []BackendID) []Slot {
 }
 
 // SetSlotTable gives a service a new slot table. It is written beside the old one
-// and switched in one store. No slots take the table away. On an error the old
+// and switched in one store, and one for each VIP whose row names the service. No slots take the table away. On an error the old
 // table stays.
 func (t *Tables) SetSlotTable(id ServiceID, slots []Slot) error {
 	if int(id) >= len(t.services.rows) {
@@ -64,6 +64,7 @@ func (t *Tables) SetSlotTable(id ServiceID, slots []Slot) error {
 		return fmt.Errorf("write slots of service %d: %w", id, err)
 	}
 	old := slotTableOf(atomic.SwapUint64(&t.services.rows[id].Table, table.word()))
+	t.copyHead(id)
 	t.slabOf(old).retire(old.first, old.rows())
 	return nil
 }

@@ -43,8 +43,9 @@ type Tables struct {
 	rules      *ebpf.Map
 	rulesKnown map[uint32]map[netip.Prefix]bool // what `rules` holds, by service
 
-	slab        *slab // of slots
-	idSlab      *slab // of server IDs
+	slab        *slab                               // of slots
+	heads       map[ServiceID][]*bpf.XlbServiceHead // copies in the rows of VIPs
+	idSlab      *slab                               // of server IDs
 	counterRows int
 	cpus        int
 }
@@ -135,7 +136,7 @@ func (t *Tables) SetListeners(listeners []Listener) error {
 			return fmt.Errorf("add listener %s: service number %d is past limits.services (%d)", l, l.Service, len(t.services.rows))
 		}
 	}
-	table, err := buildVIPTable(listeners, func(s ServiceID) bool { return t.services.rows[s].OtherMask == 0 }, half)
+	table, err := buildVIPTable(listeners, func(s ServiceID) bool { return t.services.rows[s].Flags&serviceBySource != 0 }, half)
 	if err != nil {
 		return fmt.Errorf("lay out %d listeners: %w", len(listeners), err)
 	}
@@ -145,8 +146,13 @@ func (t *Tables) SetListeners(listeners []Listener) error {
 		first, which = half, 1
 	}
 	for i := range table.vips {
-		table.vips[i].Ports += uint32(first.ports)
-		table.vips[i].Ranges += uint32(first.ranges)
+		vip := &table.vips[i]
+		vip.Ports += uint32(first.ports)
+		vip.Ranges += uint32(first.ranges)
+		if vip.FirstKey != 0 {
+			row := &t.services.rows[vip.First.Number]
+			vip.First.Table, vip.First.Flags = row.Table, row.Flags
+		}
 	}
 	copy(t.vips.rows[first.vips:], table.vips)
 	copy(t.ports.rows[first.ports:], table.ports)
@@ -155,6 +161,7 @@ func (t *Tables) SetListeners(listeners []Listener) error {
 	copy(state.Displacements[which*vipBuckets:], table.displacements)
 	table.marks.store(state.Marks[:], true)
 	atomic.StoreUint64(&state.VipTable, word(first.vips, len(table.vips)-1|which<<vipHalfShift))
+	t.findHeads()
 	if err := Grace(); err != nil { // the other half is spare from here on
 		return err
 	}
@@ -178,9 +185,10 @@ func (t *Tables) SetService(id ServiceID, s Service) error {
 		rates.Arrival = t.rates.rows[id].Arrival
 		storeWords(&t.rates.rows[id], &rates)
 	}
-	row, old := s.row(), &t.services.rows[id]
+	row, old := s.row(id), &t.services.rows[id]
 	row.Table, row.Ids, row.IdMask = old.Table, old.Ids, old.IdMask
 	storeWords(old, &row)
+	t.copyHead(id)
 	return nil
 }
 

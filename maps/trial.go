@@ -60,12 +60,7 @@ func (t *Tables) Trials(settings Settings, features Features) []Trial {
 // listed reads the listeners back, those of a VIP one after the other.
 func (t *Tables) listed() []Listener {
 	var all []Listener
-	word := t.state.rows[0].VipTable
-	if word == 0 {
-		return nil
-	}
-	first, mask := split(word &^ (1 << 63))
-	for _, vip := range t.vips.rows[first : first+mask+1] {
+	for _, vip := range t.validVIPs() {
 		family, length := vip.Kind&0xff, int(vip.Kind>>8)
 		if family == 0 {
 			continue
@@ -74,7 +69,7 @@ func (t *Tables) listed() []Listener {
 		if family == 4 {
 			prefix = netip.PrefixFrom(addrOf(vip.Addr).Unmap(), length-96)
 		}
-		for _, p := range t.ports.rows[vip.Ports : vip.Ports+vip.PortMask+1] {
+		for _, p := range t.ports.rows[vip.Ports : vip.Ports+uint32(vip.PortMask)+1] {
 			if p.Key != 0 {
 				port := wirePort(uint16(p.Key))
 				all = append(all, Listener{prefix, port, port, Protocol(p.Key >> 16), ServiceID(p.Service)})
@@ -99,10 +94,10 @@ func inVIP(listed []Listener, a netip.Addr) bool {
 // trial makes up a packet for a service, unless it would leave traces or what
 // becomes of it depends on more than the tables.
 func (t *Tables) trial(l Listener, listed []Listener, settings Settings, features Features) (Trial, bool) {
-	const stateful = serviceFilter | serviceRates | serviceTrack
+	const stateful = serviceFilter | serviceRates | serviceTrack | serviceBySource
 	row, to := &t.services.rows[l.Service], l.VIP.Addr()
 	from := slices.IndexFunc(trialSources, func(a netip.Addr) bool { return a.Is4() == to.Is4() && !inVIP(listed, a) })
-	if from < 0 || row.Flags&stateful != 0 || row.OtherMask == 0 || to.Is6() && !features.IPv6 || features.NodeRules && t.denies(trialSources[from]) {
+	if from < 0 || row.Flags&stateful != 0 || to.Is6() && !features.IPv6 || features.NodeRules && t.denies(trialSources[from]) {
 		return Trial{}, false
 	}
 	trial := Trial{Name: fmt.Sprintf("a packet to %s", l), Reason: bpf.ReasonNoBackend}

@@ -11,7 +11,7 @@ import (
 )
 
 // vipTable is the content of one half of `vips`, `ports` and `ranges`, with rows
-// of the latter numbered from 0.
+// of the latter numbered from 0, and without what VIPs' rows copy from services.
 type vipTable struct {
 	vips          []bpf.XlbVip // 2^n rows
 	displacements []uint16     // 2^n buckets
@@ -60,7 +60,7 @@ func buildVIPTable(listeners []Listener, bySource func(ServiceID) bool, room bou
 		keys[i] = keyOf(v.vip)
 	}
 	for rows := leastVIPRows(len(keys)); rows <= room.vips; rows *= 2 {
-		t := &vipTable{vips: make([]bpf.XlbVip, rows), displacements: make([]uint16, min(rows, vipBuckets))}
+		t := &vipTable{vips: make([]bpf.XlbVip, rows), displacements: make([]uint16, max(1, min(rows>>vipBucketShift, vipBuckets)))}
 		rowOf, ok := t.displace(keys)
 		if !ok {
 			continue
@@ -81,6 +81,7 @@ func buildVIPTable(listeners []Listener, bySource func(ServiceID) bool, room bou
 
 const (
 	vipBuckets      = len(bpf.XlbSharedState{}.Displacements) / 2
+	vipBucketShift  = 2       // VIP_BUCKET_SHIFT of bpf/lib/types.h
 	maxDisplacement = 1 << 16 // bounds the search; past it the table is doubled
 )
 
@@ -188,7 +189,8 @@ func (t *vipTable) addListeners(row int, v resolved, bySource func(ServiceID) bo
 		block, seed, _ = placePorts(nil)
 		tcp, udp = rangeRows(v.tcp), rangeRows(v.udp)
 	} else if len(single) > 0 {
-		vip.First = single[0].row()
+		first := single[0].row()
+		vip.FirstKey, vip.First.Number = first.Key, first.Service
 	}
 	if max(len(tcp), len(udp)) > maxIntervals {
 		return fmt.Errorf("%s has %d port ranges, more than the %d that one VIP can have: join some", v.vip, max(len(tcp), len(udp)), maxIntervals)
@@ -196,7 +198,7 @@ func (t *vipTable) addListeners(row int, v resolved, bySource func(ServiceID) bo
 	if len(t.ports)+len(block) > room.ports || len(t.ranges)+len(tcp)+len(udp) > room.ranges {
 		return fmt.Errorf("no room for the ports of %s: raise limits.listeners", v.vip)
 	}
-	vip.Ports, vip.PortMask, vip.PortSeed = uint32(len(t.ports)), uint32(len(block)-1), seed
+	vip.Ports, vip.PortMask, vip.PortSeed = uint32(len(t.ports)), uint16(len(block)-1), seed
 	vip.Ranges, vip.TcpRanges, vip.UdpRanges = uint32(len(t.ranges)), uint16(len(tcp)), uint16(len(udp))
 	t.ports = append(t.ports, block...)
 	t.ranges = append(append(t.ranges, tcp...), udp...)

@@ -87,10 +87,10 @@ func (t *vipTable) lookup(addr netip.Addr, port uint16, proto Protocol) (Service
 			continue
 		}
 		key := portKey(port, proto)
-		if vip.First.Key == key {
-			return ServiceID(vip.First.Service), true
+		if vip.FirstKey == key {
+			return ServiceID(vip.First.Number), true
 		}
-		if row := t.ports[vip.Ports+key*vip.PortSeed>>16&vip.PortMask]; row.Key == key {
+		if row := t.ports[vip.Ports+key*vip.PortSeed>>16&uint32(vip.PortMask)]; row.Key == key {
 			return ServiceID(row.Service), true
 		}
 		ranges := t.ranges[vip.Ranges : vip.Ranges+uint32(vip.TcpRanges)]

@@ -97,9 +97,9 @@ static __always_inline enum verdict choose_backend(struct pkt *p)
 	if (!p->owner) {
 		if (!p->service)
 			return drop(p, REASON_NO_BACKEND);
-		p->hash = by_source(p) ? hash_affine(p, p->service) : hash_tuple(p);
+		p->hash = by_source(p) ? hash_affine(p) : hash_tuple(p);
 		if (asks_quic(p))
-			p->owner = quic_owner(p->ctx, p->l3 + p->l4, p->service_id);
+			p->owner = quic_owner(p->ctx, p->l3 + p->l4, p->service->number);
 		if (!p->owner)
 			p->owner = slot_owner(p);
 		if (!p->owner)

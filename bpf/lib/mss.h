@@ -62,7 +62,12 @@ __noinline int find_mss(struct xdp_md *ctx, __u32 offset, __u32 room, __u32 mss)
 
 static __always_inline enum verdict clamp_mss(struct pkt *p)
 {
-	if (use_mss && p->tcp_flags & TCP_SYN && p->service && p->service->flags & SERVICE_MSS)
-		find_mss(p->ctx, p->l3 + p->l4, p->len - p->l4, p->service->mss);
+	const struct service *service;
+
+	if (!use_mss || !(p->tcp_flags & TCP_SYN) || !p->service || !(p->service->flags & SERVICE_MSS))
+		return VERDICT_NEXT;
+	service = service_row(p);
+	if (service)
+		find_mss(p->ctx, p->l3 + p->l4, p->len - p->l4, service->mss);
 	return VERDICT_NEXT;
 }

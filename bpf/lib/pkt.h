@@ -64,8 +64,7 @@ struct pkt {
 	__u32 ports; /* as they lie: destination in the high half, source in the low */
 
 	const struct vip *vip;
-	struct service *service;
-	__u32 service_id;
+	const struct service_head *service;
 	const struct backend *backend;
 	__u32 owner; /* the backend's number */
 	__u64 hash;
@@ -171,7 +170,14 @@ static __always_inline __u64 now(void)
 
 static __always_inline bool set_service(struct pkt *p, __u32 id)
 {
-	p->service_id = id;
-	p->service = bpf_map_lookup_elem(&services, &id);
+	p->service = bpf_map_lookup_elem(&services, &id); /* the row begins with the head */
 	return p->service;
+}
+
+/* The row of the packet's service, for what few services ask for. */
+static __always_inline const struct service *service_row(const struct pkt *p)
+{
+	__u32 id = p->service->number;
+
+	return bpf_map_lookup_elem(&services, &id);
 }

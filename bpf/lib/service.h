@@ -23,7 +23,7 @@ static __always_inline const struct vip *vip_at(__u32 found)
 
 static __always_inline const struct vip *probe_vip(__u64 table, __u64 hash, __u32 *row)
 {
-	__u32 first = table, mask = table >> 32, bucket = hash & mask & ((1 << VIP_BUCKET_BITS) - 1);
+	__u32 first = table, mask = table >> 32, bucket = hash & mask >> VIP_BUCKET_SHIFT & ((1 << VIP_BUCKET_BITS) - 1);
 	__u32 displacement = state.displacements[(table >> 63 << VIP_BUCKET_BITS) + bucket];
 
 	*row = first + ((hash ^ displacement) * VIP_MULTIPLIER_HIGH >> 33 & mask);
@@ -203,24 +203,25 @@ static __always_inline bool find_range_service(struct pkt *p)
 /* A VIP's listeners sit where their seeded hash says; the seed avoids collisions. */
 static __always_inline const struct port *find_port(const struct vip *vip, __u32 key)
 {
-	const struct port *port;
-	__u32 row;
+	__u32 row = vip->ports + (key * vip->port_seed >> 16 & vip->port_mask);
+	const struct port *port = bpf_map_lookup_elem(&ports, &row);
 
-	if (vip->first.key == key)
-		return &vip->first;
-	keep_apart();
-	row = vip->ports + (key * vip->port_seed >> 16 & vip->port_mask);
-	port = bpf_map_lookup_elem(&ports, &row);
 	return port && port->key == key ? port : NULL;
 }
 
 static __always_inline enum verdict find_service(struct pkt *p)
 {
+	__u32 key = PORT_KEY(dest_port(p), p->proto);
 	const struct port *port;
 
 	if (p->service || p->owner)
 		return VERDICT_NEXT; /* a later fragment */
-	port = find_port(p->vip, PORT_KEY(dest_port(p), p->proto));
+	if (p->vip->first_key == key) {
+		p->service = &p->vip->first;
+		return VERDICT_NEXT;
+	}
+	keep_apart();
+	port = find_port(p->vip, key);
 	if (port && set_service(p, port->service))
 		return VERDICT_NEXT;
 	if (use_ranges && find_range_service(p))

@@ -90,11 +90,13 @@ static __always_inline bool tells_of_handshake(__u32 flags)
 
 static __always_inline void watch_handshake(struct pkt *p)
 {
+	const struct service *service;
 	__u64 hash;
 
 	if (!use_signals || !p->service || !(p->service->flags & SERVICE_SIGNALS) || !tells_of_handshake(p->tcp_flags))
 		return;
+	service = service_row(p);
 	hash = flow_name(p);
-	if (!(hash >> SAMPLE_SHIFT & p->service->sample_mask))
+	if (service && !(hash >> SAMPLE_SHIFT & service->sample_mask))
 		note_segment(hash, p->tcp_flags, p->owner);
 }

@@ -21,21 +21,31 @@ struct port {
 /* A port as it lies and a protocol, which is never 0. */
 #define PORT_KEY(port, proto) ((port) | (__u32)(proto) << 16)
 
-/* Row of `vips`, one cache line: a perfect hash table. */
+/* What all packets of a service ask for: the first words of its row in `services`, where they are explained. */
+struct service_head {
+	__u64 table;
+	__u32 flags;
+	__u32 number;
+};
+
+/*
+ * Row of `vips`, one cache line: a perfect hash table. Of many thousand services
+ * a packet meets its own in no cache, so that the row has what most VIPs need: the
+ * service of one port, often the only one, with a copy of the first words of its row.
+ */
 struct vip {
 	__be32 addr[ADDR_WORDS]; /* the prefix, masked */
 	__u16 kind;              /* VIP_KIND, 0: nobody lives here */
-	__u8 pad[6];
-	struct port first;       /* one of its rows in `ports`, often the only one */
-	__u32 ports;             /* first row in `ports` */
-	__u32 port_mask;         /* rows in `ports` less one; rows are 2^n */
-	__u32 port_seed;         /* odd; spreads this VIP's ports without collision */
-	__u32 ranges;            /* first row in `ranges`: TCP's, then UDP's */
+	__u16 port_mask;         /* rows in `ports` less one; rows are 2^n */
+	__u32 first_key;         /* of one of its rows in `ports`, 0: none */
+	struct service_head first;
+	__u32 ports;     /* first row in `ports` */
+	__u32 port_seed; /* odd; spreads this VIP's ports without collision */
+	__u32 ranges;    /* first row in `ranges`: TCP's, then UDP's */
 	__u16 tcp_ranges;
 	__u16 udp_ranges;
 	__u32 tcp_fragments; /* fragment service plus 1, 0 for none */
 	__u32 udp_fragments;
-	__u8 pad2[4];
 };
 
 /* Family, 4 or 6, and bits of the prefix, of 128. */
@@ -60,7 +70,8 @@ struct prefix_lengths {
 };
 
 #define VIP_MARK_BITS 17
-#define VIP_BUCKET_BITS 15 /* of a half, at most */
+#define VIP_BUCKET_BITS 15  /* of a half, at most */
+#define VIP_BUCKET_SHIFT 2  /* rows to a bucket: displacements of many VIPs are to stay in the caches */
 
 /*
  * Go sets vip_table: which half of `vips` is valid. The low half of the word is its
@@ -87,12 +98,13 @@ enum service_flags {
 	SERVICE_MSS = 16,
 	SERVICE_TRACK_ALWAYS = 32, /* every flow has a record */
 	SERVICE_SIGNALS = 64,      /* handshakes are watched */
+	SERVICE_BY_SOURCE = 128,   /* affinity: slots by the source within source_mask alone */
 };
 
 #define QUIC_ROTATIONS 8
 
 /*
- * Row of `services`, one cache line. `table` names the slot table: its first row
+ * Row of `services`, one cache line. It begins with a service_head, of which VIPs' rows have copies. `table` names the slot table: its first row
  * in the low, its shape in the high half. That is the number of slots, of which 0
  * means that no backend may be chosen, and above it how they are packed.
  */
@@ -101,9 +113,9 @@ enum service_flags {
 
 struct service {
 	__u64 table;
-	__be32 source_mask[ADDR_WORDS]; /* of IPv4, the last word */
-	__u32 other_mask;               /* of destination, ports and protocol: all or nothing */
 	__u32 flags;                    /* enum service_flags */
+	__u32 number;                   /* its own */
+	__be32 source_mask[ADDR_WORDS]; /* SERVICE_BY_SOURCE; of IPv4, the last word */
 	__u32 ids;                      /* first row in `server_ids`: the seed's */
 	__u32 id_mask;                  /* rows after it less one; changes with ids in one word */
 	__u16 mss;
@@ -283,6 +295,10 @@ _Static_assert(sizeof(struct vip) == 64, "one cache line");
 _Static_assert(sizeof(struct port) == 8, "eight to a cache line");
 _Static_assert(sizeof(struct range) == 8, "eight to a cache line");
 _Static_assert(sizeof(struct service) == 64, "one cache line");
+_Static_assert(__builtin_offsetof(struct service, table) == __builtin_offsetof(struct service_head, table) &&
+		       __builtin_offsetof(struct service, flags) == __builtin_offsetof(struct service_head, flags) &&
+		       __builtin_offsetof(struct service, number) == __builtin_offsetof(struct service_head, number),
+	       "a service's row begins with its head");
 _Static_assert(__builtin_offsetof(struct service, ids) % 8 == 0, "ids and id_mask are one word");
 _Static_assert(sizeof(struct service_rates) == 64, "one cache line");
 _Static_assert(sizeof(struct slot) == 8, "one atomic word");

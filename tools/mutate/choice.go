@@ -40,7 +40,7 @@ var choice = []mutation{
 		`hash_keys[5] * p->src[0] + hash_keys[6] * p->src[1]);`,
 		`hash_keys[5] * p->src[0]);`},
 	{"rate: services share what a source may do", "lib/hash.h",
-		`hash_keys[0] + hash_keys[4] * p->service_id;`,
+		`hash_keys[0] + hash_keys[4] * p->service->number;`,
 		`hash_keys[0];`},
 
 	{"hop: a TTL of 1 goes on", "lib/backend.h",
@@ -56,7 +56,7 @@ var choice = []mutation{
 		`(p->src[3] & service->source_mask[3])`,
 		`(p->src[3] & service->source_mask[2])`},
 	{"hash: affinity by source looks at the flow", "lib/backend.h",
-		`by_source(p) ? hash_affine(p, p->service) : hash_tuple(p);`,
+		`by_source(p) ? hash_affine(p) : hash_tuple(p);`,
 		`hash_tuple(p);`},
 	{"hash: ports in the wrong order", "lib/hash.h",
 		`hash_packet(p, hash_keys[0], p->ports)`,

@@ -59,8 +59,8 @@ var departure = []mutation{
 		`option[0] == OPTION_MSS && option[1] == OPTION_MSS_LEN`,
 		`option[0] == OPTION_MSS`},
 	{"mss: SYN+ACK is left alone", "lib/mss.h",
-		`use_mss && p->tcp_flags & TCP_SYN &&`,
-		`use_mss && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&`},
+		`!(p->tcp_flags & TCP_SYN) ||`,
+		`(p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN ||`},
 
 	{"ttl: not decremented", "lib/csum.h",
 		"\tip->ttl--;\n",
