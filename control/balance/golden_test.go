@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// The vectors of version 1. Nodes of different releases share the traffic of one service, so these never change: another
-// algorithm needs another version, which a cluster agrees on before it is used.
-func TestVersion1Vectors(t *testing.T) {
+// The vectors of version 2. Nodes of different releases share the traffic of one service, so these never change: another
+// algorithm needs another version, which a cluster agrees on before it is used. (Version 1, before the first release, had
+// Maglev at all sizes.)
+func TestVersion2Vectors(t *testing.T) {
 	weighted := pool(100)
 	for i := range weighted {
 		weighted[i].Weight = uint32(1 + i*i)
@@ -19,6 +20,7 @@ func TestVersion1Vectors(t *testing.T) {
 	for i := range twoWeights {
 		twoWeights[i].Weight = uint32(100 + 200*(i%2))
 	}
+	twins := []Backend{{Key: "10.1.0.0", Weight: 1}, {Key: "10.1.0.31", Weight: 1}}
 	mixed := allLive(100)
 	for i := range mixed {
 		mixed[i] = float64(i%5) / 4
@@ -36,8 +38,36 @@ func TestVersion1Vectors(t *testing.T) {
 		sum      string  // SHA-256 of all owners as little-endian 32-bit integers
 	}{
 		{
-			"three, all live", 4_099, pool(3), allLive(3), []int32{2, 2, 2, 2, 0},
-			"b281bc32bac4203906bc59f6196cfeb9741fec2163724694bf618170ce495f41",
+			"one, all live", 4_099, pool(1), allLive(1), []int32{0, 0, 0, 0, 0},
+			"d6df803752925b26262b077e3df266c6b17825ca05c6a10bedaa30bdbf72a8e6",
+		},
+		{
+			"two, all live", 4_099, pool(2), allLive(2), []int32{0, 1, 1, 1, 1},
+			"8a9d84ec61412eafeef8f4e2e2ed4b0c26d62222391075ee5dfe85b9462a005e",
+		},
+		{
+			"two of one seed, all live", 4_099, twins, allLive(2), []int32{1, 0, 1, 1, 0},
+			"41d63fd151c6e11dbcc2aa4ca65dc1fb87751f97530b8545484ab3ef73aec0f5",
+		},
+		{
+			"three, all live", 4_099, pool(3), allLive(3), []int32{0, 1, 2, 1, 2},
+			"bf3188043bcba1508dc90463699376400f2e441ac3f06dcf70380db1c739dcfb",
+		},
+		{
+			"three, one down", 4_099, pool(3), downFirst(3, 1), []int32{2, 1, 2, 1, 2},
+			"68771b93aa9b8bb107c4c243c286dbf93fb01a9c72ded3000e9c448d8bc59df2",
+		},
+		{
+			"forty, all live", 4_099, pool(40), allLive(40), []int32{17, 33, 26, 35, 30},
+			"c361b3c0ba727c23950222802f623672bc46186750b041758973635eb777e295",
+		},
+		{
+			"forty, two weights, all live", 4_099, twoWeights[:40], allLive(40), []int32{17, 33, 26, 35, 30},
+			"4691eaf9e9092cce917ac07f9a9e4a7c000f4d1c0d946183b514d56c12158799",
+		},
+		{
+			"hundred, weighted, all live", 4_099, weighted, allLive(100), []int32{47, 73, 86, 95, 91},
+			"25af2d395ebe64c168f28b1f9077c94d5adb17a81c175ef9a13ed6dcf61f92dc",
 		},
 		{
 			"hundred, all live", 65_537, pool(100), allLive(100), []int32{54, 76, 7, 2, 83},
@@ -85,7 +115,7 @@ func TestVersion1Vectors(t *testing.T) {
 	}
 }
 
-func TestVersion1Hashes(t *testing.T) {
+func TestVersion2Hashes(t *testing.T) {
 	for key, want := range map[string]uint64{"10.1.0.1": 0x8f7ac8566d69b24f, "2001:db8::1": 0x63782f16c6a86a00} {
 		if got := keyHash(key); got != want {
 			t.Errorf("keyHash(%s) = %#x, want %#x", key, got, want)

@@ -1,12 +1,15 @@
 package balance
 
 import (
+	"cmp"
 	"math"
 	"math/big"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/xlb-project/xlb/maps"
 )
 
 // checkMoves fails unless every slot that changed its owner had a reason.
@@ -158,6 +161,12 @@ func TestHomeSharesAreProportionalToWeights(t *testing.T) {
 		for i, b := range backends {
 			share := float64(b.Weight) / total
 			slack := 1.5 + share*float64(len(backends))/2
+			switch {
+			case mayBeComputed(h.Size(), backends):
+				slack = 0.04 * float64(h.Size()) / float64(len(backends))
+			case h.Size() <= fewSlots:
+				slack = 1
+			}
 			if diff := float64(count[i]) - share*float64(h.Size()); diff > slack || diff < -slack {
 				t.Fatalf("backend %d with share %v has %d of %d slots, off by %v", i, share, count[i], h.Size(), diff)
 			}
@@ -165,8 +174,19 @@ func TestHomeSharesAreProportionalToWeights(t *testing.T) {
 	})
 }
 
-// TestTableEqualsTheDocumentedOne computes both tables slowly, straight from the package documentation: home from a sorted
-// list of all turns, the owner of a slot as the backend with the best score.
+// mayBeComputed tells for which tables the package documentation promises that each slot's owner follows from seeds and
+// rounded cutoffs.
+func mayBeComputed(size int, backends []Backend) bool {
+	seeds := map[uint8]bool{}
+	for _, b := range backends {
+		seeds[maps.Seed(b.Key)] = true
+	}
+	return size == 4_099 && len(backends) <= 3 && len(seeds) == len(backends) &&
+		!slices.ContainsFunc(backends, func(b Backend) bool { return b.Weight != backends[0].Weight })
+}
+
+// TestTableEqualsTheDocumentedOne computes both tables slowly, straight from the package documentation: home by deferred
+// acceptance over sorted preferences, the owner of a slot as the backend with the best score.
 func TestTableEqualsTheDocumentedOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		backends := drawBackends(t)
@@ -175,7 +195,7 @@ func TestTableEqualsTheDocumentedOne(t *testing.T) {
 		}
 		h := mustHome(t, testSizes[0], backends)
 		live := drawLive(t, len(backends))
-		home := documentedHome(h.Size(), backends)
+		home := documentedRendezvous(h.Size(), backends)
 		table := mustResolve(t, h, live)
 		for s := range table {
 			if h.Owner(s) != home[s] {
@@ -188,7 +208,22 @@ func TestTableEqualsTheDocumentedOne(t *testing.T) {
 	})
 }
 
-func documentedHome(size int, backends []Backend) []int32 {
+// TestMaglevDealsSlotsOutAsDocumented computes the table from a sorted list of all turns.
+func TestMaglevDealsSlotsOutAsDocumented(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		backends := drawBackends(t)
+		if len(backends) > 40 {
+			backends = backends[:40]
+		}
+		h := mustHome(t, testSizes[0], backends)
+		h.fillByMaglev()
+		if !slices.Equal(h.slots, documentedMaglev(h.Size(), backends)) {
+			t.Fatalf("%v: not the documented table", backends)
+		}
+	})
+}
+
+func documentedMaglev(size int, backends []Backend) []int32 {
 	home := slices.Repeat([]int32{nobody}, size)
 	for _, b := range turnOrder(size, backends) {
 		hash := keyHash(backends[b].Key)
@@ -197,6 +232,71 @@ func documentedHome(size int, backends []Backend) []int32 {
 			slot = (slot + skip) % size
 		}
 		home[slot] = b
+	}
+	return home
+}
+
+// documentedRendezvous has all refused slots bid at once, where settle takes one after the other.
+func documentedRendezvous(size int, backends []Backend) []int32 {
+	var total uint64
+	order := make([]int32, len(backends))
+	for i, b := range backends {
+		order[i] = int32(i)
+		total += uint64(b.Weight)
+	}
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(backends[b].Weight, backends[a].Weight),
+			cmp.Compare(keyHash(backends[a].Key), keyHash(backends[b].Key)))
+	})
+	quotas, left := make([]int, len(backends)), size
+	for i, b := range backends {
+		quotas[i] = int(uint64(size) * uint64(b.Weight) / total)
+		left -= quotas[i]
+	}
+	byRemainder := slices.Clone(order)
+	slices.SortStableFunc(byRemainder, func(a, b int32) int {
+		remainder := func(i int32) uint64 { return uint64(size) * uint64(backends[i].Weight) % total }
+		return cmp.Compare(remainder(b), remainder(a))
+	})
+	for _, b := range byRemainder[:left] {
+		quotas[b]++
+	}
+
+	score := func(slot int, b int32) uint32 { return maps.SlotScore(slot, maps.Seed(backends[b].Key)) }
+	value := func(slot int, b int32) float64 {
+		return exponential(uint64(score(slot, b))<<32) / float64(backends[b].Weight)
+	}
+	tie := func(slot int, b int32) uint64 { return mix(stepHash(slot, 65) ^ keyHash(backends[b].Key)) }
+	preferences, bidding := make([][]int32, size), make([]int, size)
+	for slot := range preferences {
+		preferences[slot], bidding[slot] = slices.Clone(order), slot
+		slices.SortStableFunc(preferences[slot], func(a, b int32) int {
+			return cmp.Or(cmp.Compare(value(slot, a), value(slot, b)), cmp.Compare(tie(slot, b), tie(slot, a)))
+		})
+	}
+	held := make([][]int, len(backends))
+	for len(bidding) > 0 {
+		for _, slot := range bidding {
+			b := preferences[slot][0]
+			held[b], preferences[slot] = append(held[b], slot), preferences[slot][1:]
+		}
+		bidding = nil
+		for i := range held {
+			b := int32(i)
+			slices.SortFunc(held[b], func(x, y int) int {
+				return cmp.Or(cmp.Compare(score(y, b), score(x, b)), cmp.Compare(y, x))
+			})
+			if kept := quotas[b]; len(held[b]) > kept {
+				bidding = append(bidding, held[b][kept:]...)
+				held[b] = held[b][:kept]
+			}
+		}
+	}
+	home := make([]int32, size)
+	for b, slots := range held {
+		for _, slot := range slots {
+			home[slot] = int32(b)
+		}
 	}
 	return home
 }

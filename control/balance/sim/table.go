@@ -45,7 +45,7 @@ func (c *canonical) make(f *fleet) ([]Backend, error) {
 	return rename(owners, ids), nil
 }
 
-// maglev is the plain Maglev table over the live backends.
+// maglev is the plain Maglev table over the live backends. (Up to 4,099 slots, package balance's other method fills it.)
 type maglev struct{ size int }
 
 func (m maglev) make(f *fleet) ([]Backend, error) {
