@@ -20,7 +20,7 @@ func TestGoAndCAgreeOnEveryLayout(t *testing.T) {
 	}
 	for name, row := range map[string]any{
 		"vip": bpf.XlbVip{}, "port": bpf.XlbPort{}, "service": bpf.XlbService{},
-		"slot": bpf.XlbSlot{}, "backend": bpf.XlbBackend{}, "counter": bpf.XlbCounter{},
+		"slot": bpf.XlbSlot{}, "backend": bpf.XlbBackend{}, "hop": bpf.XlbHop{}, "outer_dest": bpf.XlbOuterDest{}, "counter": bpf.XlbCounter{},
 	} {
 		var c *btf.Struct
 		if err := spec.Types.TypeByName(name, &c); err != nil {
@@ -67,7 +67,8 @@ func TestEveryTableIsAnInlinedMmapableArray(t *testing.T) {
 	}
 	const mmapable = 1 << 10 // BPF_F_MMAPABLE
 	for _, name := range []string{
-		bpf.XlbMapVips, bpf.XlbMapPorts, bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapBackends, bpf.XlbMapCounters,
+		bpf.XlbMapVips, bpf.XlbMapPorts, bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapBackends, bpf.XlbMapHops, bpf.XlbMapOuter6,
+		bpf.XlbMapCounters,
 	} {
 		m := spec.Maps[name]
 		if m.Type != ebpf.Array || m.Flags&mmapable == 0 || m.ValueSize%8 != 0 {

@@ -17,8 +17,10 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* The data path's table, which the loader puts in the place of this one. */
+/* The data path's tables, which the loader puts in the place of these. */
 TABLE(backends, struct backend);
+TABLE(hops, struct hop);
+TABLE(outer6, struct outer_dest);
 
 enum probe_result {
 	PROBE_SENT = 0,
@@ -59,7 +61,9 @@ const volatile __u32 probe_mark = 0x58000000;
 /* A probe on its way. What the outer header takes over is read before there is one. */
 struct probe {
 	struct __sk_buff *skb;
-	const struct backend *backend;
+	__u32 backend;
+	__be32 dest; /* of an outer IPv4 header */
+	const struct hop *hop;
 	__u32 len;  /* of the IP packet */
 	__u32 hash; /* stands for the flow hash where headers vary */
 	__u64 sum;  /* of all words of the IP packet, as it will leave */
@@ -125,7 +129,7 @@ static __always_inline bool read_packet(struct probe *p)
 	void *data_end = frame_end(p->skb);
 	struct iphdr *ip = frame(p->skb) + LINK_HEADER;
 	struct ipv6hdr *ip6 = (void *)ip;
-	bool checksum = p->backend->flags & BACKEND_CHECKSUM;
+	bool checksum = p->hop->flags & HOP_CHECKSUM;
 
 	p->len = p->skb->len - LINK_HEADER;
 	if (checksum && p->skb->gso_size)
@@ -148,14 +152,14 @@ static __always_inline bool read_packet(struct probe *p)
  */
 static __always_inline bool open_gap(struct probe *p)
 {
-	const struct backend *b = p->backend;
-	__u64 flags = b->flags & BACKEND_OUTER6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+	const struct hop *hop = p->hop;
+	__u64 flags = hop->flags & HOP_OUTER6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
 
-	if (b->forward == FORWARD_GRE)
+	if (hop->forward == FORWARD_GRE)
 		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
-	if (b->forward == FORWARD_GUE)
+	if (hop->forward == FORWARD_GUE)
 		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
-	return !bpf_skb_adjust_room(p->skb, b->outer_len, BPF_ADJ_ROOM_MAC, flags);
+	return !bpf_skb_adjust_room(p->skb, hop->outer_len, BPF_ADJ_ROOM_MAC, flags);
 }
 
 /* Template lengths are few; each copy has a length that the compiler knows. */
@@ -167,14 +171,14 @@ static __always_inline bool open_gap(struct probe *p)
 		return true;                                       \
 	}
 
-static __always_inline bool copy_outer(const struct backend *b, void *to, void *data_end)
+static __always_inline bool copy_outer(const struct hop *hop, void *to, void *data_end)
 {
-	COPY_IF(b->outer_len, IPV4_HEADER_MIN, to, b->outer)
-	COPY_IF(b->outer_len, IPV4_HEADER_MIN + 4, to, b->outer)
-	COPY_IF(b->outer_len, IPV4_HEADER_MIN + UDP_HEADER + GUE_HEADER, to, b->outer)
-	COPY_IF(b->outer_len, IPV6_HEADER, to, b->outer)
-	COPY_IF(b->outer_len, IPV6_HEADER + 4, to, b->outer)
-	COPY_IF(b->outer_len, IPV6_HEADER + UDP_HEADER + GUE_HEADER, to, b->outer)
+	COPY_IF(hop->outer_len, IPV4_HEADER_MIN, to, hop->outer)
+	COPY_IF(hop->outer_len, IPV4_HEADER_MIN + 4, to, hop->outer)
+	COPY_IF(hop->outer_len, IPV4_HEADER_MIN + UDP_HEADER + GUE_HEADER, to, hop->outer)
+	COPY_IF(hop->outer_len, IPV6_HEADER, to, hop->outer)
+	COPY_IF(hop->outer_len, IPV6_HEADER + 4, to, hop->outer)
+	COPY_IF(hop->outer_len, IPV6_HEADER + UDP_HEADER + GUE_HEADER, to, hop->outer)
 	return false;
 }
 
@@ -189,22 +193,23 @@ static __always_inline bool write_udp(struct probe *p, struct udphdr *udp, void 
 
 static __always_inline bool write_outer4(struct probe *p, struct iphdr *outer, void *data_end)
 {
-	const struct backend *b = p->backend;
-	__u32 len = p->len + b->outer_len;
-	__u64 sum = (__u64)b->outer_sum + bpf_htons(p->tos) + bpf_htons(len);
+	const struct hop *hop = p->hop;
+	__u32 len = p->len + hop->outer_len;
+	__u64 sum = (__u64)hop->outer_sum + bpf_htons(p->tos) + bpf_htons(len) + p->dest;
 
 	if ((void *)(outer + 1) > data_end)
 		return false;
+	outer->daddr = p->dest;
 	outer->tos = p->tos;
 	outer->tot_len = bpf_htons(len);
-	if (b->flags & BACKEND_VARY) {
-		__be32 vary = p->hash & b->source_mask;
+	if (hop->flags & HOP_VARY) {
+		__be32 vary = p->hash & hop->source_mask;
 
 		outer->saddr |= vary;
 		sum += vary;
 	}
 	outer->check = csum_fold(sum);
-	return b->forward != FORWARD_GUE || write_udp(p, (void *)(outer + 1), data_end, len - IPV4_HEADER_MIN);
+	return hop->forward != FORWARD_GUE || write_udp(p, (void *)(outer + 1), data_end, len - IPV4_HEADER_MIN);
 }
 
 static __always_inline void write_checksum6(struct probe *p, struct ipv6hdr *outer, void *data_end, __u32 len)
@@ -219,21 +224,23 @@ static __always_inline void write_checksum6(struct probe *p, struct ipv6hdr *out
 
 static __always_inline bool write_outer6(struct probe *p, struct ipv6hdr *outer, void *data_end)
 {
-	const struct backend *b = p->backend;
-	__u32 len = p->len + b->outer_len - IPV6_HEADER;
+	const struct outer_dest *dest = bpf_map_lookup_elem(&outer6, &p->backend);
+	const struct hop *hop = p->hop;
+	__u32 len = p->len + hop->outer_len - IPV6_HEADER;
 	__u32 label = p->hash >> 12 & FLOW_LABEL_BITS;
 
-	if ((void *)(outer + 1) > data_end)
+	if (!dest || (void *)(outer + 1) > data_end)
 		return false;
+	__builtin_memcpy(&outer->daddr, dest->addr, sizeof(dest->addr));
 	*(__be32 *)outer = bpf_htonl(6U << 28 | (__u32)p->tos << 20 | label);
 	outer->payload_len = bpf_htons(len);
-	if (b->flags & BACKEND_VARY)
-		((__be32 *)&outer->saddr)[3] |= p->hash & b->source_mask;
-	if (b->forward != FORWARD_GUE)
+	if (hop->flags & HOP_VARY)
+		((__be32 *)&outer->saddr)[3] |= p->hash & hop->source_mask;
+	if (hop->forward != FORWARD_GUE)
 		return true;
 	if (!write_udp(p, (void *)(outer + 1), data_end, len))
 		return false;
-	if (b->flags & BACKEND_CHECKSUM)
+	if (hop->flags & HOP_CHECKSUM)
 		write_checksum6(p, outer, data_end, len);
 	return true;
 }
@@ -246,54 +253,68 @@ static __always_inline bool encapsulate(struct probe *p)
 		return false;
 	outer = frame(p->skb) + LINK_HEADER;
 	data_end = frame_end(p->skb);
-	if (!copy_outer(p->backend, outer, data_end))
+	if (!copy_outer(p->hop, outer, data_end))
 		return false;
-	return p->backend->flags & BACKEND_OUTER6 ? write_outer6(p, outer, data_end) : write_outer4(p, outer, data_end);
+	return p->hop->flags & HOP_OUTER6 ? write_outer6(p, outer, data_end) : write_outer4(p, outer, data_end);
 }
 
 /* The n-th tag or, behind them all, the ethertype of the backend's template. */
-static __always_inline __be16 template_type(const struct backend *b, __u32 n)
+static __always_inline __be16 template_type(const struct hop *hop, __u32 n)
 {
-	return *(const __be16 *)(b->l2 + LINK_TYPE + n * VLAN_TAG);
+	return *(const __be16 *)(hop->l2 + LINK_TYPE + n * VLAN_TAG);
 }
 
 static __always_inline bool push_tag(struct probe *p, __u32 n)
 {
-	const struct backend *b = p->backend;
-	__be16 id = *(const __be16 *)(b->l2 + LINK_TYPE + n * VLAN_TAG + 2);
+	const struct hop *hop = p->hop;
+	__be16 id = *(const __be16 *)(hop->l2 + LINK_TYPE + n * VLAN_TAG + 2);
 
-	return !bpf_skb_vlan_push(p->skb, template_type(b, n), bpf_ntohs(id));
+	return !bpf_skb_vlan_push(p->skb, template_type(hop, n), bpf_ntohs(id));
 }
 
 /* Tags are pushed, the inner one first: the device may want them beside the frame. */
 static __always_inline bool write_link(struct probe *p)
 {
 	struct ethhdr *eth = frame(p->skb);
-	__u32 tags = ((__u32)p->backend->l2_len - LINK_HEADER) / VLAN_TAG;
+	__u32 tags = ((__u32)p->hop->l2_len - LINK_HEADER) / VLAN_TAG;
 
 	if ((void *)(eth + 1) > frame_end(p->skb) || tags > VLAN_TAGS_MAX)
 		return false;
-	__builtin_memcpy(eth, p->backend->l2, LINK_TYPE);
-	eth->h_proto = template_type(p->backend, tags);
+	__builtin_memcpy(eth, p->hop->l2, LINK_TYPE);
+	eth->h_proto = template_type(p->hop, tags);
 	if (tags == 2 && !push_tag(p, 1))
 		return false;
 	return !tags || push_tag(p, 0);
 }
 
+static __always_inline void find_hop(struct probe *p)
+{
+	const volatile __u64 *backend = bpf_map_lookup_elem(&backends, &p->backend);
+	__u32 row = 0;
+	__u64 word;
+
+	if (backend) {
+		word = *backend;
+		p->dest = word >> 32;
+		row = (__u32)word >> BACKEND_HOP_SHIFT;
+	}
+	p->hop = bpf_map_lookup_elem(&hops, &row);
+}
+
 static __always_inline enum probe_result send(struct __sk_buff *skb)
 {
-	__u32 id = skb->mark & PROBE_BACKEND_MASK;
-	struct probe p = { .skb = skb, .backend = bpf_map_lookup_elem(&backends, &id), .hash = bpf_get_hash_recalc(skb) };
+	struct probe p = { .skb = skb, .backend = skb->mark & PROBE_BACKEND_MASK, .hash = bpf_get_hash_recalc(skb) };
 
-	if (!p.backend || p.backend->forward == FORWARD_NONE)
+	find_hop(&p);
+	if (!p.hop || p.hop->forward == FORWARD_NONE)
 		return PROBE_UNRESOLVED;
 	if (!read_packet(&p))
 		return PROBE_REFUSED;
-	if (!skb->gso_size && p.len + p.backend->outer_len > p.backend->mtu)
+	if (!skb->gso_size && p.len > p.hop->mtu)
 		return PROBE_TOO_BIG;
-	if (p.backend->forward != FORWARD_L2 && !encapsulate(&p))
+	if (p.hop->forward != FORWARD_L2 && !encapsulate(&p))
 		return PROBE_REFUSED;
-	if (!write_link(&p) || bpf_redirect(p.backend->ifindex, 0) != TCX_REDIRECT)
+	if (!write_link(&p) || bpf_redirect(p.hop->ifindex, 0) != TCX_REDIRECT)
 		return PROBE_REFUSED;
 	return PROBE_SENT;
 }

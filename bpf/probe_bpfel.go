@@ -14,6 +14,12 @@ import (
 )
 
 type ProbeBackend struct {
+	_    structs.HostLayout
+	Hop  uint32
+	Dest uint32
+}
+
+type ProbeHop struct {
 	_          structs.HostLayout
 	Forward    uint8
 	L2Len      uint8
@@ -23,10 +29,17 @@ type ProbeBackend struct {
 	Egress     uint16
 	Ifindex    uint32
 	OuterSum   uint32
-	L2         [24]uint8
+	L2         [22]uint8
+	HeadLen    uint8
+	Pad        uint8
 	Outer      [64]uint8
 	SourceMask uint32
-	Pad        [20]uint8
+	Pad2       [20]uint8
+}
+
+type ProbeOuterDest struct {
+	_    structs.HostLayout
+	Addr [4]uint32
 }
 
 type ProbeProbeCounters struct {
@@ -58,6 +71,8 @@ type ProbeProbeCounters struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ProbeMapBackends  = "backends"
+	ProbeMapHops      = "hops"
+	ProbeMapOuter6    = "outer6"
 	ProbeMapProbes    = "probes"
 	ProbeProgProbe    = "probe"
 	ProbeVarProbeMark = "probe_mark"
@@ -113,6 +128,8 @@ type ProbeProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeMapSpecs struct {
 	Backends *ebpf.MapSpec `ebpf:"backends"`
+	Hops     *ebpf.MapSpec `ebpf:"hops"`
+	Outer6   *ebpf.MapSpec `ebpf:"outer6"`
 	Probes   *ebpf.MapSpec `ebpf:"probes"`
 }
 
@@ -144,12 +161,16 @@ func (o *ProbeObjects) Close() error {
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbeMaps struct {
 	Backends *ebpf.Map `ebpf:"backends"`
+	Hops     *ebpf.Map `ebpf:"hops"`
+	Outer6   *ebpf.Map `ebpf:"outer6"`
 	Probes   *ebpf.Map `ebpf:"probes"`
 }
 
 func (m *ProbeMaps) Close() error {
 	return _ProbeClose(
 		m.Backends,
+		m.Hops,
+		m.Outer6,
 		m.Probes,
 	)
 }

@@ -36,8 +36,12 @@ func newProber(t *testing.T) *prober {
 	p := &prober{path: newPath(t)}
 	spec, err := bpf.LoadProbe()
 	p.must(err)
-	spec.Maps[bpf.ProbeMapBackends].MaxEntries = p.maps[bpf.XlbMapBackends].MaxEntries()
-	opts := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.ProbeMapBackends: p.maps[bpf.XlbMapBackends]}}
+	opts := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
+		bpf.ProbeMapBackends: p.maps[bpf.XlbMapBackends], bpf.ProbeMapHops: p.maps[bpf.XlbMapHops], bpf.ProbeMapOuter6: p.maps[bpf.XlbMapOuter6],
+	}}
+	for name, m := range opts.MapReplacements {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
 	if err := spec.LoadAndAssign(&p.objects, &opts); err != nil {
 		t.Fatalf("load: %+v", err)
 	}

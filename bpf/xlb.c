@@ -53,7 +53,7 @@ static __always_inline enum verdict forward(struct pkt *p)
 	STAGE(check_hop(p));
 	STAGE(choose_backend(p));
 	record_fragment(p);
-	STAGE(check_next_hop(p));
+	STAGE(find_next_hop(p));
 	STAGE(check_size(p));
 	STAGE(clamp_mss(p));
 	watch_handshake(p);

@@ -14,19 +14,9 @@ import (
 )
 
 type XlbBackend struct {
-	_          structs.HostLayout
-	Forward    XlbForward
-	L2Len      uint8
-	OuterLen   uint8
-	Flags      uint8
-	Mtu        uint16
-	Egress     uint16
-	Ifindex    uint32
-	OuterSum   uint32
-	L2         [24]uint8
-	Outer      [64]uint8
-	SourceMask uint32
-	Pad        [20]uint8
+	_    structs.HostLayout
+	Hop  uint32
+	Dest uint32
 }
 
 type XlbBackendName struct {
@@ -61,6 +51,29 @@ const (
 	XlbForwardFORWARD_GRE  XlbForward = 3
 	XlbForwardFORWARD_GUE  XlbForward = 4
 )
+
+type XlbHop struct {
+	_          structs.HostLayout
+	Forward    XlbForward
+	L2Len      uint8
+	OuterLen   uint8
+	Flags      uint8
+	Mtu        uint16
+	Egress     uint16
+	Ifindex    uint32
+	OuterSum   uint32
+	L2         [22]uint8
+	HeadLen    uint8
+	Pad        uint8
+	Outer      [64]uint8
+	SourceMask uint32
+	Pad2       [20]uint8
+}
+
+type XlbOuterDest struct {
+	_    structs.HostLayout
+	Addr [4]uint32
+}
 
 type XlbPort struct {
 	_       structs.HostLayout
@@ -210,6 +223,8 @@ const (
 	XlbMapFlows          = "flows"
 	XlbMapFragments      = "fragments"
 	XlbMapHandshakes     = "handshakes"
+	XlbMapHops           = "hops"
+	XlbMapOuter6         = "outer6"
 	XlbMapPacked         = "packed"
 	XlbMapPorts          = "ports"
 	XlbMapRanges         = "ranges"
@@ -312,6 +327,8 @@ type XlbMapSpecs struct {
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
 	Handshakes   *ebpf.MapSpec `ebpf:"handshakes"`
+	Hops         *ebpf.MapSpec `ebpf:"hops"`
+	Outer6       *ebpf.MapSpec `ebpf:"outer6"`
 	Packed       *ebpf.MapSpec `ebpf:"packed"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Ranges       *ebpf.MapSpec `ebpf:"ranges"`
@@ -390,6 +407,8 @@ type XlbMaps struct {
 	Flows        *ebpf.Map `ebpf:"flows"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
 	Handshakes   *ebpf.Map `ebpf:"handshakes"`
+	Hops         *ebpf.Map `ebpf:"hops"`
+	Outer6       *ebpf.Map `ebpf:"outer6"`
 	Packed       *ebpf.Map `ebpf:"packed"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Ranges       *ebpf.Map `ebpf:"ranges"`
@@ -414,6 +433,8 @@ func (m *XlbMaps) Close() error {
 		m.Flows,
 		m.Fragments,
 		m.Handshakes,
+		m.Hops,
+		m.Outer6,
 		m.Packed,
 		m.Ports,
 		m.Ranges,

@@ -3,8 +3,10 @@ package bpf_test
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gopacket/gopacket"
@@ -223,6 +225,61 @@ func TestUnusedModeIsNotInTheProgram(t *testing.T) {
 	p.serve(viaIPIP())
 	frame := tcpFrame(t, web, 10)
 	p.expect(t, frame, xdpDrop, frame, bpf.ReasonNoNextHop)
+}
+
+// A backend's way is one word: no packet gets the MAC of one way, the outer destination of another, or the checksum of a third.
+func TestBackendThatChangesItsNextHopUnderTrafficChangesInOneStep(t *testing.T) {
+	p := newPath(t)
+	other := viaIPIP()
+	other.Dest, other.DestMAC = netip.MustParseAddr("10.255.3.2"), backendMAC
+	gre := viaIPIP()
+	gre.Forward, gre.Source, gre.Dest = maps.GRE, netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("172.31.255.254")
+	ways := []maps.Backend{viaIPIP(), other, gre, viaL2()}
+	frame := tcpFrame(t, web, 10)
+	want := map[string]bool{}
+	for _, b := range ways {
+		p.serve(b)
+		_, out := p.run(frame)
+		want[string(out)] = true
+	}
+	stop, done := make(chan struct{}), make(chan error)
+	var changes atomic.Int64
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			changes.Add(1)
+			if err := p.tables.SetBackend(1, ways[rand.IntN(len(ways))]); err != nil {
+				changes.Store(1 << 62)
+				<-stop
+				done <- err
+				return
+			}
+		}
+	}()
+	got := map[string]int{}
+	const few, many = 20_000, 2_000_000
+	enough := func() bool { // rows of headers are used again and again
+		return len(got) >= len(want) && changes.Load() > int64(10*testLimits.Backends)
+	}
+	for n := 0; n < few || n < many && !enough(); n++ {
+		_, out := p.run(frame)
+		got[string(out)]++
+	}
+	close(stop)
+	p.must(<-done)
+	for out, n := range got {
+		if !want[out] {
+			t.Errorf("%d packets left as no way would have them: %x", n, out)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("packets left in %d ways, want %d", len(got), len(want))
+	}
 }
 
 // The slot a flow falls into is the same in C and Go, so that every node, the

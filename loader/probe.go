@@ -130,11 +130,20 @@ func probeName(number int) string { return fmt.Sprintf("@xlb-probes-%d", number)
 func markOf(number int) uint32 { return probeMark | uint32(number)<<probeNumber }
 
 func (p *Probes) load(d *Dataplane) (err error) {
-	if p.coll, err = p.loadOver(map[string]*ebpf.Map{bpf.ProbeMapBackends: d.gen.maps[bpf.XlbMapBackends]}); err != nil {
+	if p.coll, err = p.loadOver(probeTables(d.gen.maps)); err != nil {
 		return err
 	}
 	p.undo = append(p.undo, func() error { p.coll.Close(); return nil })
 	return nil
+}
+
+// probeTables are the tables of the data path that probes go by.
+func probeTables(of map[string]*ebpf.Map) map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{
+		bpf.ProbeMapBackends: of[bpf.XlbMapBackends],
+		bpf.ProbeMapHops:     of[bpf.XlbMapHops],
+		bpf.ProbeMapOuter6:   of[bpf.XlbMapOuter6],
+	}
 }
 
 // loadOver loads the program over maps that there are.
@@ -146,7 +155,9 @@ func (p *Probes) loadOver(maps map[string]*ebpf.Map) (*ebpf.Collection, error) {
 	if err := spec.Variables[bpf.ProbeVarProbeMark].Set(p.mark); err != nil {
 		return nil, fmt.Errorf("set the mark: %w", err)
 	}
-	spec.Maps[bpf.ProbeMapBackends].MaxEntries = maps[bpf.ProbeMapBackends].MaxEntries()
+	for name, m := range maps {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps})
 	if err != nil {
 		return nil, explainLoad(err)
@@ -154,9 +165,11 @@ func (p *Probes) loadOver(maps map[string]*ebpf.Map) (*ebpf.Collection, error) {
 	return coll, nil
 }
 
-// follow lets probes go by another table of backends from now on. Their counters go on.
-func (p *Probes) follow(backends *ebpf.Map) error {
-	coll, err := p.loadOver(map[string]*ebpf.Map{bpf.ProbeMapBackends: backends, bpf.ProbeMapProbes: p.coll.Maps[bpf.ProbeMapProbes]})
+// follow lets probes go by another data path's tables from now on. Their counters go on.
+func (p *Probes) follow(of map[string]*ebpf.Map) error {
+	tables := probeTables(of)
+	tables[bpf.ProbeMapProbes] = p.coll.Maps[bpf.ProbeMapProbes]
+	coll, err := p.loadOver(tables)
 	if err != nil {
 		return fmt.Errorf("replace the program of probes: %w", err)
 	}

@@ -199,8 +199,8 @@ func (s *Staged) leadProbes(undo *undoes) error {
 	if probes == nil {
 		return nil
 	}
-	before, now := s.d.gen.maps[bpf.XlbMapBackends], s.next.maps[bpf.XlbMapBackends]
-	if mapID(before) == mapID(now) {
+	before, now := s.d.gen.maps, s.next.maps
+	if mapID(before[bpf.XlbMapBackends]) == mapID(now[bpf.XlbMapBackends]) {
 		return nil
 	}
 	if err := probes.follow(now); err != nil {

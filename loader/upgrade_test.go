@@ -96,7 +96,7 @@ func TestTablesChangeTheirSizeUnderTraffic(t *testing.T) {
 		}{
 			{"services", func(o *xlb.PlaneOptions) { o.Settings.Limits.Services *= 4 },
 				"[.data.state packed ports ranges server_ids service_names services slots vips]"},
-			{"backends", func(o *xlb.PlaneOptions) { o.Settings.Limits.Backends *= 4 }, "[backend_names backends counter_base counters]"},
+			{"backends", func(o *xlb.PlaneOptions) { o.Settings.Limits.Backends *= 4 }, "[backend_names backends counter_base counters hops outer6]"},
 			{"slots", func(o *xlb.PlaneOptions) { o.Settings.Limits.Slots *= 4 }, "[.data.state packed ports ranges server_ids services slots vips]"},
 			{"flows", func(o *xlb.PlaneOptions) { o.Settings.Limits.Flows *= 4 }, "[flows]"},
 			{"fragments", func(o *xlb.PlaneOptions) { o.Settings.Limits.Fragments *= 4 }, "[fragments]"},

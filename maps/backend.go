@@ -90,13 +90,20 @@ const (
 	udpHeader     = 8
 )
 
-// Flags of bpf/lib/types.h, enum backend_flags.
+// Flags of bpf/lib/types.h, enum hop_flags.
 const (
-	flagOuter6   = 1
-	flagChecksum = 2
-	flagVary     = 4
-	flagUp       = 8
-	flagAccepts  = 16
+	flagL2       = 1
+	flagOuter4   = 2
+	flagOuter6   = 4
+	flagChecksum = 8
+	flagVary     = 16
+)
+
+// What a backend's row has in its hop: enum backend_flags and, above, BACKEND_HOP_SHIFT.
+const (
+	flagUp      = 1
+	flagAccepts = 2
+	hopShift    = 8
 )
 
 // overhead is what a tunnel adds behind the outer IP header, in bytes.
@@ -111,42 +118,61 @@ func (f Forward) overhead() int {
 }
 
 func stateOf(row *bpf.XlbBackend) BackendState {
-	return BackendState{Up: row.Flags&flagUp != 0, Accepts: row.Flags&flagAccepts != 0, Resolved: Forward(row.Forward) != Unresolved}
+	return BackendState{Up: row.Hop&flagUp != 0, Accepts: row.Hop&flagAccepts != 0, Resolved: hopOf(row) != 0}
 }
 
-// row computes the header templates.
-func (b Backend) row() (bpf.XlbBackend, error) {
-	row := bpf.XlbBackend{
+// hopOf is a backend's row in `hops`.
+func hopOf(row *bpf.XlbBackend) int { return int(row.Hop >> hopShift) }
+
+func (s BackendState) flags() (flags int) {
+	if s.Up {
+		flags |= flagUp
+	}
+	if s.Accepts {
+		flags |= flagAccepts
+	}
+	return flags
+}
+
+// row is the word of a backend whose headers are row hop of `hops`.
+func (b Backend) row(hop int) uint64 {
+	dest := 0
+	if hop != 0 && b.Forward != L2 && b.Dest.Is4() {
+		addr := b.Dest.As4()
+		dest = int(binary.NativeEndian.Uint32(addr[:]))
+	}
+	return word(hop<<hopShift|BackendState{Up: b.Up, Accepts: b.Accepts}.flags(), dest)
+}
+
+// hop computes the header templates.
+func (b Backend) hop() (bpf.XlbHop, error) {
+	row := bpf.XlbHop{
 		Forward: bpf.XlbForward(b.Forward),
-		Mtu:     uint16(min(b.MTU, math.MaxUint16)),
 		Egress:  uint16(b.Egress),
 		Ifindex: uint32(b.Ifindex),
 	}
-	if b.Up {
-		row.Flags |= flagUp
-	}
-	if b.Accepts {
-		row.Flags |= flagAccepts
-	}
 	switch b.Forward {
 	case Unresolved:
-		return row, nil
+		return bpf.XlbHop{}, nil
 	case L2:
+		row.Flags = flagL2
 		b.link(&row, b.IPv6)
-		return row, nil
 	case IPIP, GRE, GUE:
 		if !b.Source.IsValid() || b.Source.Is4() != b.Dest.Is4() {
-			return bpf.XlbBackend{}, fmt.Errorf("a %s backend needs two outer addresses of one family, not %s to %s", b.Forward, b.Source, b.Dest)
+			return bpf.XlbHop{}, fmt.Errorf("a %s backend needs two outer addresses of one family, not %s to %s", b.Forward, b.Source, b.Dest)
 		}
 		b.link(&row, b.Dest.Is6())
 		b.outer(&row)
-		return row, nil
+	default:
+		return bpf.XlbHop{}, fmt.Errorf("unknown forwarding mode %d", b.Forward)
 	}
-	return bpf.XlbBackend{}, fmt.Errorf("unknown forwarding mode %d", b.Forward)
+	row.HeadLen = row.L2Len + row.OuterLen
+	row.Mtu = uint16(max(min(b.MTU, math.MaxUint16)-int(row.OuterLen), 0))
+	return row, nil
 }
 
 // link writes the Ethernet header and its tags.
-func (b Backend) link(row *bpf.XlbBackend, ipv6 bool) {
+func (b Backend) link(row *bpf.XlbHop, ipv6 bool) {
 	copy(row.L2[0:], b.DestMAC[:])
 	copy(row.L2[6:], b.SourceMAC[:])
 	at := 12
@@ -168,8 +194,8 @@ func etherType(ipv6 bool) uint16 {
 	return etherTypeIPv4
 }
 
-// outer writes the outer IP header and what follows it up to the client's packet.
-func (b Backend) outer(row *bpf.XlbBackend) {
+// outer writes the outer IP header, without its destination, and what follows it up to the client's packet.
+func (b Backend) outer(row *bpf.XlbHop) {
 	inner := uint8(protocolIPv4)
 	if b.IPv6 {
 		inner = protocolIPv6
@@ -181,6 +207,7 @@ func (b Backend) outer(row *bpf.XlbBackend) {
 		row.Flags |= flagOuter6
 		b.outer6(row.Outer[:], proto)
 	} else {
+		row.Flags |= flagOuter4
 		b.outer4(row.Outer[:], proto)
 		for i := 0; i < ipv4Header; i += 2 { // in memory order, as the data path adds
 			row.OuterSum += uint32(binary.NativeEndian.Uint16(row.Outer[i:]))
@@ -210,15 +237,13 @@ func (b Backend) outer4(h []byte, proto uint8) {
 	h[0] = 0x45
 	binary.BigEndian.PutUint16(h[6:], dontFragment)
 	h[8], h[9] = outerTTL, proto
-	src, dst := b.Source.As4(), b.Dest.As4()
+	src := b.Source.As4()
 	copy(h[12:], src[:])
-	copy(h[16:], dst[:])
 }
 
 func (b Backend) outer6(h []byte, proto uint8) {
 	h[0] = 0x60
 	h[6], h[7] = proto, outerTTL
-	src, dst := b.Source.As16(), b.Dest.As16()
+	src := b.Source.As16()
 	copy(h[8:], src[:])
-	copy(h[24:], dst[:])
 }

@@ -122,6 +122,8 @@ func Specialise(spec *ebpf.CollectionSpec, settings Settings, features Features)
 		bpf.XlbMapSlots:        l.Slots,
 		bpf.XlbMapPacked:       l.packedRows(),
 		bpf.XlbMapBackends:     l.Backends + 1,
+		bpf.XlbMapHops:         l.hopRows(),
+		bpf.XlbMapOuter6:       l.Backends + 1,
 		bpf.XlbMapCounters:     cpus * l.counterRows(),
 		bpf.XlbMapCounterBase:  l.counterRows(),
 		bpf.XlbMapServiceNames: l.Services,

@@ -24,6 +24,7 @@ type Former struct {
 // meant for the new one's.
 var together = [][]string{
 	{bpf.XlbMapVips, bpf.XlbMapPorts, bpf.XlbMapRanges, stateMap, bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapPacked, bpf.XlbMapServerIds},
+	{bpf.XlbMapBackends, bpf.XlbMapHops, bpf.XlbMapOuter6},
 	{bpf.XlbMapCounters, bpf.XlbMapCounterBase},
 }
 
@@ -107,7 +108,7 @@ func (f *Former) Specialise(spec *ebpf.CollectionSpec, settings Settings, featur
 	if err != nil {
 		return err
 	}
-	for name, rows := range map[string]int{bpf.XlbMapServerIds: ids, bpf.XlbMapRules: rules, bpf.XlbMapPacked: packed} {
+	for name, rows := range map[string]int{bpf.XlbMapServerIds: ids, bpf.XlbMapRules: rules, bpf.XlbMapPacked: packed, bpf.XlbMapHops: f.hopsInUse()} {
 		spec.Maps[name].MaxEntries = max(spec.Maps[name].MaxEntries, uint32(rows))
 	}
 	return nil
@@ -149,6 +150,18 @@ func (f *Former) namesInUse(name string) (rows int) {
 		if t.number(i, "used", 0) != 0 {
 			rows = i + 1
 		}
+	}
+	return rows
+}
+
+// hopsInUse returns how many rows of header templates there are up to the last one in use.
+func (f *Former) hopsInUse() (rows int) {
+	t, ok := f.tables[bpf.XlbMapBackends]
+	if !ok {
+		return 0
+	}
+	for i := range t.rows {
+		rows = max(rows, int(t.number(i, "hop", 0)>>hopShift)+1)
 	}
 	return rows
 }

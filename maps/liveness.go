@@ -13,13 +13,7 @@ func (t *Tables) SetBackendState(id BackendID, s BackendState) error {
 		return fmt.Errorf("write state of backend %d: past limits.backends (%d)", id, len(t.backends.rows)-1)
 	}
 	row := t.backends.rows[id]
-	row.Flags &^= flagUp | flagAccepts
-	if s.Up {
-		row.Flags |= flagUp
-	}
-	if s.Accepts {
-		row.Flags |= flagAccepts
-	}
+	row.Hop = row.Hop&^(flagUp|flagAccepts) | uint32(s.flags())
 	storeWords(&t.backends.rows[id], &row)
 	return nil
 }

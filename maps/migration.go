@@ -59,8 +59,8 @@ func (m *Migration) Settings() error {
 	for name, to := range m.to {
 		from, err := m.from.tables[name], error(nil)
 		switch name {
-		case bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapPacked, bpf.XlbMapServerIds, bpf.XlbMapBackends, bpf.XlbMapRates,
-			bpf.XlbMapServiceNames, bpf.XlbMapBackendNames:
+		case bpf.XlbMapServices, bpf.XlbMapSlots, bpf.XlbMapPacked, bpf.XlbMapServerIds, bpf.XlbMapBackends, bpf.XlbMapHops,
+			bpf.XlbMapOuter6, bpf.XlbMapRates, bpf.XlbMapServiceNames, bpf.XlbMapBackendNames:
 			err = from.copyTo(to)
 		case bpf.XlbMapSignals:
 			err = from.copyBlocks(to, m.cpus)
@@ -250,7 +250,7 @@ func (m *Migration) holdSlot(slot *uint64) {
 
 func (m *Migration) lives(backend int) bool {
 	t := m.from.tables[bpf.XlbMapBackends]
-	return t != nil && backend > 0 && backend < t.rows && t.number(backend, "flags", 0)&flagUp != 0
+	return t != nil && backend > 0 && backend < t.rows && t.number(backend, "hop", 0)&flagUp != 0
 }
 
 // Release ends what Hold began. After a crash in between, the slots' current

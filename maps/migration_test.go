@@ -96,7 +96,7 @@ func TestTablesOfAnotherSizeHoldTheSame(t *testing.T) {
 			lengths := ServerIDLengths{2}
 			rules := []Rule{{Source: netip.MustParsePrefix("198.51.100.0/24"), Allow: true}, {Source: netip.MustParsePrefix("2001:db8::/32")}}
 			check(t, old.NameService(ServiceEntry{2, "web"}), old.NameBackend(BackendEntry{ID: 3, Service: 2, Name: "b3", Address: netip.MustParseAddr("10.1.0.3"), Live: 0.5}),
-				old.SetBackend(3, Backend{Forward: L2, Up: true, MTU: 1500}), old.SetRules(2, rules), old.SetServerIDs(2, lengths, []ServerID{{ID: []byte{1, 2}, Backend: 3}}),
+				old.SetBackend(2, ipip(MAC{2}, "2001:db8::2")), old.SetBackend(3, Backend{Forward: L2, Up: true, MTU: 1500}), old.SetRules(2, rules), old.SetServerIDs(2, lengths, []ServerID{{ID: []byte{1, 2}, Backend: 3}}),
 				old.SetService(2, Service{QUIC: lengths, MSS: 1400, Packets: Rate{Interval: 7}}), old.SetSlotTable(2, slots))
 			old.rates.rows[2].Arrival = 77
 			old.SetTick(5000)
@@ -110,6 +110,12 @@ func TestTablesOfAnotherSizeHoldTheSame(t *testing.T) {
 			row, was := now.services.rows[2], old.services.rows[2]
 			if row != was || !slices.Equal(now.SlotTable(2), slots) || now.backends.rows[3] != old.backends.rows[3] {
 				t.Errorf("service %+v with slots %v, was %+v with %v", row, now.SlotTable(2), was, slots)
+			}
+			if hop := now.hopOf(3); hop == 0 || now.hops.rows[hop] != old.hops.rows[hop] {
+				t.Errorf("headers %d %+v, were %+v", hop, now.hops.rows[hop], old.hops.rows[hop])
+			}
+			if now.outer6.rows[2] != old.outer6.rows[2] {
+				t.Errorf("backend 2 is at %v, was at %v", now.outer6.rows[2], old.outer6.rows[2])
 			}
 			if !slices.Equal(now.ServiceEntries(), old.ServiceEntries()) || !slices.Equal(now.BackendEntries(), old.BackendEntries()) {
 				t.Errorf("names %v, %v", now.ServiceEntries(), now.BackendEntries())
@@ -143,6 +149,8 @@ func TestLowerLimitsLeaveRoomForWhatIsInUse(t *testing.T) {
 	check(t, old.NameBackend(BackendEntry{ID: 7, Name: "b7"}), old.SetSlotTable(1, make([]Slot, 30)), old.SetSlotTable(3, make([]Slot, 20)),
 		old.SetServerIDs(3, lengths, []ServerID{{ID: []byte{1, 2}, Backend: 3}}),
 		old.SetRules(0, []Rule{{Source: netip.MustParsePrefix("10.0.0.0/8")}, {Source: netip.MustParsePrefix("11.0.0.0/8")}}))
+	last := uint32(len(old.hops.rows) - 1)
+	old.backends.rows[7].Hop = last << hopShift
 	spec, err := bpf.LoadXlb()
 	check(t, err)
 	former, err := OpenFormer(maps, spec, true)
@@ -151,6 +159,7 @@ func TestLowerLimitsLeaveRoomForWhatIsInUse(t *testing.T) {
 	check(t, former.Specialise(spec, Settings{Limits: Limits{Services: 1, Backends: 1, Slots: 1, Rules: 1}}, Features{}))
 	for name, want := range map[string]uint32{
 		bpf.XlbMapServices: 4, bpf.XlbMapServiceNames: 4, bpf.XlbMapBackends: 8, bpf.XlbMapBackendNames: 8, bpf.XlbMapSlots: 50, bpf.XlbMapRules: 2,
+		bpf.XlbMapHops: last + 1, bpf.XlbMapOuter6: 8,
 		bpf.XlbMapServerIds: old.services.rows[3].Ids + uint32(idBlock(int(old.services.rows[3].IdMask))),
 	} {
 		if got := spec.Maps[name].MaxEntries; got != want {
@@ -324,47 +333,47 @@ func TestRowsOfAnotherLayoutAreReadByTheNamesOfTheirFields(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*btf.Struct)
-		fill   func(row []byte) // of backend 1
-		want   bpf.XlbBackend
+		fill   func(row []byte) // 1
+		want   bpf.XlbHop
 		fails  string
 	}{
 		{"a field that is new here", func(row *btf.Struct) {
 			row.Members = slices.DeleteFunc(row.Members, func(m btf.Member) bool { return m.Name == "mtu" })
-		}, func(row []byte) { row[0], row[4], row[8] = 1, 99, 7 }, bpf.XlbBackend{Forward: 1, Ifindex: 7}, ""},
+		}, func(row []byte) { row[0], row[4], row[8] = 1, 99, 7 }, bpf.XlbHop{Forward: 1, Ifindex: 7}, ""},
 		{"a field that is gone", func(row *btf.Struct) {
 			row.Members = append(row.Members, btf.Member{Name: "gone", Type: word, Offset: btf.Bits(row.Size * 8)})
 			row.Size += 8
-		}, func(row []byte) { row[0], row[128] = 1, 99 }, bpf.XlbBackend{Forward: 1}, ""},
+		}, func(row []byte) { row[0], row[128] = 1, 99 }, bpf.XlbHop{Forward: 1}, ""},
 		{"fields that have changed places", func(row *btf.Struct) {
 			mtu, egress := member(row, "mtu"), member(row, "egress")
 			mtu.Name, egress.Name = egress.Name, mtu.Name
-		}, func(row []byte) { row[4], row[6] = 1, 2 }, bpf.XlbBackend{Egress: 1, Mtu: 2}, ""},
+		}, func(row []byte) { row[4], row[6] = 1, 2 }, bpf.XlbHop{Egress: 1, Mtu: 2}, ""},
 		{"a field that is narrower here", func(row *btf.Struct) {
 			row.Members = slices.DeleteFunc(row.Members, func(m btf.Member) bool { return m.Name == "egress" || m.Name == "mtu" })
 			row.Members = append(row.Members, btf.Member{Name: "mtu", Type: word, Offset: btf.Bits(row.Size * 8)})
 			row.Size += 8
-		}, func(row []byte) { row[128], row[129] = 0xdc, 5 }, bpf.XlbBackend{Mtu: 1500}, ""},
+		}, func(row []byte) { row[128], row[129] = 0xdc, 5 }, bpf.XlbHop{Mtu: 1500}, ""},
 		{"a value that is too large for its field", func(row *btf.Struct) {
 			row.Members = slices.DeleteFunc(row.Members, func(m btf.Member) bool { return m.Name == "egress" || m.Name == "mtu" })
 			row.Members = append(row.Members, btf.Member{Name: "mtu", Type: word, Offset: btf.Bits(row.Size * 8)})
 			row.Size += 8
-		}, func(row []byte) { row[130] = 1 }, bpf.XlbBackend{}, "map backends: row 1: field mtu: 65536"},
-		{"a struct of another name", func(row *btf.Struct) { row.Name = "stranger" }, func([]byte) {}, bpf.XlbBackend{}, "map backends"},
+		}, func(row []byte) { row[130] = 1 }, bpf.XlbHop{}, "map hops: row 1: field mtu: 65536"},
+		{"a struct of another name", func(row *btf.Struct) { row.Name = "stranger" }, func([]byte) {}, bpf.XlbHop{}, "map hops"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			maps, _ := newMaps(t, smallLimits, withRow(bpf.XlbMapBackends, c.change))
-			row := make([]byte, maps[bpf.XlbMapBackends].ValueSize())
+			maps, _ := newMaps(t, smallLimits, withRow(bpf.XlbMapHops, c.change))
+			row := make([]byte, maps[bpf.XlbMapHops].ValueSize())
 			c.fill(row)
-			check(t, maps[bpf.XlbMapBackends].Put(uint32(1), row))
+			check(t, maps[bpf.XlbMapHops].Put(uint32(1), row))
 			to, spec := newMaps(t, smallLimits)
 			former, err := OpenFormer(maps, spec, false)
 			if err == nil {
 				defer former.Close()
-				if got := former.Outgrown(spec); !slices.Equal(got, []string{"backends"}) {
-					t.Errorf("outgrown: %v, want backends", got)
+				if got := former.Outgrown(spec); !slices.Equal(got, []string{"backends", "hops", "outer6"}) {
+					t.Errorf("outgrown: %v, want hops and what goes with them", got)
 				}
 				var m *Migration
-				m, err = former.NewMigration(to, spec, []string{bpf.XlbMapBackends}, true)
+				m, err = former.NewMigration(to, spec, []string{bpf.XlbMapHops}, true)
 				check(t, err)
 				defer m.Close()
 				err = m.Settings()
@@ -376,7 +385,7 @@ func TestRowsOfAnotherLayoutAreReadByTheNamesOfTheirFields(t *testing.T) {
 				return
 			}
 			check(t, err)
-			if got := openTables(t, to).backends.rows[1]; got != c.want {
+			if got := openTables(t, to).hops.rows[1]; got != c.want {
 				t.Errorf("row %+v, want %+v", got, c.want)
 			}
 		})

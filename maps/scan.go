@@ -13,7 +13,7 @@ import (
 var ErrDamaged = errors.New("the pinned tables are damaged: take them away with `xlb down` and start again")
 
 // Rescan finds out from the tables what is in use: regions of slots and server
-// IDs, and rules. It is needed where others wrote to them.
+// IDs, headers of backends, and rules. It is needed where others wrote to them.
 func (t *Tables) Rescan() error {
 	t.slab = newSlab(len(t.slots.rows), "limits.slots", Grace)
 	t.packed.slab = newSlab(len(t.packed.rows), "limits.slots", Grace)
@@ -21,7 +21,10 @@ func (t *Tables) Rescan() error {
 	if !t.idSlab.reserve(region{0, 1}) { // so that a place is never 0
 		return fmt.Errorf("server IDs have no rows: %w", ErrDamaged)
 	}
-	used := false
+	if err := t.hops.scan(t.backends.rows, Grace); err != nil {
+		return err
+	}
+	used := len(t.hops.known) > 0
 	for id := range t.services.rows {
 		row := &t.services.rows[id]
 		if table := slotTableOf(row.Table); table.size > 0 {

@@ -28,6 +28,8 @@ type Tables struct {
 	slots     view[bpf.XlbSlot]
 	packed    packedTables
 	backends  view[bpf.XlbBackend]
+	hops      hopTable
+	outer6    view[bpf.XlbOuterDest]
 	counters  view[bpf.XlbCounter]
 	base      view[bpf.XlbCounter]
 	flows     view[bpf.XlbFlowBucket]
@@ -64,6 +66,8 @@ func Open(coll map[string]*ebpf.Map) (*Tables, error) {
 		open(coll, bpf.XlbMapSlots, &t.slots),
 		open(coll, bpf.XlbMapPacked, &t.packed.view),
 		open(coll, bpf.XlbMapBackends, &t.backends),
+		open(coll, bpf.XlbMapHops, &t.hops.view),
+		open(coll, bpf.XlbMapOuter6, &t.outer6),
 		open(coll, bpf.XlbMapCounters, &t.counters),
 		open(coll, bpf.XlbMapCounterBase, &t.base),
 		open(coll, bpf.XlbMapServiceNames, &t.serviceNames),
@@ -101,7 +105,7 @@ func open[T any](coll map[string]*ebpf.Map, name string, v *view[T]) error {
 // Close unmaps the tables. Packets go on using them.
 func (t *Tables) Close() error {
 	return errors.Join(t.vips.close(), t.ports.close(), t.ranges.close(), t.services.close(), t.rates.close(), t.serverIDs.close(),
-		t.slots.close(), t.packed.close(), t.backends.close(), t.counters.close(), t.base.close(), t.serviceNames.close(), t.backendNames.close(),
+		t.slots.close(), t.packed.close(), t.backends.close(), t.hops.close(), t.outer6.close(), t.counters.close(), t.base.close(), t.serviceNames.close(), t.backendNames.close(),
 		t.flows.close(), t.signals.close(), t.handshakes.close(), t.fragments.close(), t.sources.close(), t.state.close())
 }
 
@@ -301,18 +305,29 @@ const (
 	ruleAllow = 2
 )
 
-// SetBackend writes a backend's row. Where it is in use already, each 8-byte
-// word changes at once, which makes a new neighbour's MAC one step; a packet
-// that meets a change of egress half-way may be lost, as on any rerouted link.
+// SetBackend writes a backend's row. Where it is in use already, packets see the old
+// one or the new one, never a mixture, but for the address of a tunnel over IPv6: who
+// gives a number to another one waits until no packet is under way to the former.
 func (t *Tables) SetBackend(id BackendID, b Backend) error {
 	if id == 0 || int(id) >= len(t.backends.rows) {
 		return fmt.Errorf("write backend %d: past limits.backends (%d)", id, len(t.backends.rows)-1)
 	}
-	row, err := b.row()
+	headers, err := b.hop()
 	if err != nil {
 		return fmt.Errorf("write backend %d: %w", id, err)
 	}
-	storeWords(&t.backends.rows[id], &row)
+	hop, err := t.hops.take(headers)
+	if err != nil {
+		return fmt.Errorf("write backend %d: %w", id, err)
+	}
+	if headers.Flags&flagOuter6 != 0 {
+		dest := bpf.XlbOuterDest{Addr: addrWords(b.Dest)}
+		storeWords(&t.outer6.rows[id], &dest)
+	}
+	row := &t.backends.rows[id]
+	was := hopOf(row)
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(row)), b.row(hop))
+	t.hops.leave(was)
 	return nil
 }
 

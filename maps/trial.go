@@ -132,7 +132,8 @@ func (t *Tables) departure(id BackendID, features Features) (Reason, BackendID, 
 	if int(id) >= len(t.backends.rows) {
 		return bpf.ReasonNoNextHop, 0, nil
 	}
-	row := &t.backends.rows[id]
+	hop := hopOf(&t.backends.rows[id])
+	row := &t.hops.rows[hop]
 	able := features.Tunnel4
 	switch {
 	case Forward(row.Forward) == L2:
@@ -140,7 +141,7 @@ func (t *Tables) departure(id BackendID, features Features) (Reason, BackendID, 
 	case row.Flags&flagOuter6 != 0:
 		able = features.Tunnel6
 	}
-	if !able || Forward(row.Forward) == Unresolved {
+	if !able || hop == 0 {
 		return bpf.ReasonNoNextHop, 0, nil
 	}
 	return Forwarded, id, slices.Clone(row.L2[:row.L2Len])

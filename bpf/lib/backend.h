@@ -92,37 +92,43 @@ static __always_inline bool asks_quic(const struct pkt *p)
 
 static __always_inline enum verdict choose_backend(struct pkt *p)
 {
-	__u32 owner;
-
-	if (!p->owner) {
-		if (!p->service)
-			return drop(p, REASON_NO_BACKEND);
-		p->hash = by_source(p) ? hash_affine(p) : hash_tuple(p);
-		if (asks_quic(p))
-			p->owner = quic_owner(p->ctx, p->l3 + p->l4, p->service->number);
-		if (!p->owner)
-			p->owner = slot_owner(p);
-		if (!p->owner)
-			return drop(p, REASON_NO_BACKEND);
-	}
-	owner = p->owner;
-	p->backend = bpf_map_lookup_elem(&backends, &owner);
+	if (p->owner)
+		return VERDICT_NEXT; /* a later fragment */
+	if (!p->service)
+		return drop(p, REASON_NO_BACKEND);
+	p->hash = by_source(p) ? hash_affine(p) : hash_tuple(p);
+	if (asks_quic(p))
+		p->owner = quic_owner(p->ctx, p->l3 + p->l4, p->service->number);
+	if (!p->owner)
+		p->owner = slot_owner(p);
+	if (!p->owner)
+		return drop(p, REASON_NO_BACKEND);
 	return VERDICT_NEXT;
 }
 
-/* Whether the program was loaded with what the backend's mode needs. */
-static __always_inline bool can_forward(const struct backend *b)
+/* Whether a hop is resolved, and the program was loaded with what its mode needs. */
+static __always_inline bool can_forward(const struct hop *hop)
 {
-	if (!use_l2 && b->forward == FORWARD_L2)
-		return false;
-	if (!use_tunnel4 && b->forward != FORWARD_L2 && !(b->flags & BACKEND_OUTER6))
-		return false;
-	return use_tunnel6 || b->forward == FORWARD_L2 || !(b->flags & BACKEND_OUTER6);
+	if (use_tunnel4 && hop->flags & HOP_OUTER4)
+		return true;
+	if (use_l2 && hop->flags & HOP_L2)
+		return true;
+	return use_tunnel6 && hop->flags & HOP_OUTER6;
 }
 
-static __always_inline enum verdict check_next_hop(struct pkt *p)
+static __always_inline enum verdict find_next_hop(struct pkt *p)
 {
-	if (!p->backend || p->backend->forward == FORWARD_NONE || !can_forward(p->backend))
+	__u32 owner = p->owner, row;
+	const volatile __u64 *backend = bpf_map_lookup_elem(&backends, &owner);
+	__u64 word;
+
+	if (!backend)
+		return drop(p, REASON_NO_NEXT_HOP);
+	word = *backend;
+	row = (__u32)word >> BACKEND_HOP_SHIFT;
+	p->dest = word >> 32;
+	p->hop = bpf_map_lookup_elem(&hops, &row);
+	if (!p->hop || !can_forward(p->hop))
 		return drop(p, REASON_NO_NEXT_HOP);
 	return VERDICT_NEXT;
 }

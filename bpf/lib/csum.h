@@ -20,6 +20,14 @@ static __always_inline __u16 csum_fold_few(__u32 sum)
 	return ~sum;
 }
 
+/* A sum and one more word, of 32 bits: the carry is brought round. */
+static __always_inline __u32 csum_add(__u32 sum, __u32 word)
+{
+	__u64 wide = (__u64)sum + word;
+
+	return wide + (wide >> 32);
+}
+
 /* A checksum after one of its words has changed (RFC 1624, eqn. 3). */
 static __always_inline __u16 csum_replace(__u16 check, __u16 old, __u16 new)
 {

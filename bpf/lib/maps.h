@@ -47,9 +47,19 @@ TABLE(packed, __u64);
 
 /*
  * Backends by number, 0 being nobody. A row is written before a slot names it;
- * where it changes later, it changes by 8-byte words.
+ * where it changes later, it changes in one store.
  */
 TABLE(backends, struct backend);
+
+/*
+ * Header templates, by the number that backends' rows have; 0 is of those whose
+ * next hop is not resolved. A row is written before a backend names it, stays as it
+ * is while one does, and is reused after a grace period.
+ */
+TABLE(hops, struct hop);
+
+/* Addresses of backends by number, where `hops` says that they are needed. */
+TABLE(outer6, struct outer_dest);
 
 /*
  * Counters, one block of counter_rows per CPU, so that a plain add is enough

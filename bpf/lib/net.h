@@ -31,6 +31,7 @@
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
+#define GRE_HEADER 4
 #define GUE_HEADER 4
 
 /*

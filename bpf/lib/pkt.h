@@ -65,8 +65,9 @@ struct pkt {
 
 	const struct vip *vip;
 	const struct service_head *service;
-	const struct backend *backend;
-	__u32 owner; /* the backend's number */
+	const struct hop *hop; /* the backend's */
+	__be32 dest;           /* the backend's, in an outer IPv4 header */
+	__u32 owner;           /* the backend's number */
 	__u64 hash;
 
 	__u32 counter; /* row to add to: a reason's or a backend's */

@@ -105,5 +105,5 @@ __noinline __u32 quic_owner(struct xdp_md *ctx, __u32 offset, __u32 service_id)
 	}
 	owner = lookup_server_id(service, rotation, id);
 	backend = bpf_map_lookup_elem(&backends, &owner);
-	return backend && backend->flags & BACKEND_UP && backend->forward != FORWARD_NONE ? owner : 0;
+	return backend && backend->hop & BACKEND_UP && backend->hop >> BACKEND_HOP_SHIFT ? owner : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Stages that make the packet ready to leave, from the backend's templates,
+ * Stages that make the packet ready to leave, from the next hop's templates,
  * docs/DATAPATH.md sections 13 and 14. Whatever may refuse it comes before.
  */
 #pragma once
@@ -70,38 +70,49 @@ static __always_inline void copy_words(void *to, const void *from, __u32 len)
 
 static __always_inline bool write_link(struct pkt *p)
 {
-	const struct backend *b = p->backend;
+	const struct hop *hop = p->hop;
 
-	COPY_IF(b->l2_len, 14, p->data, b->l2)
-	COPY_IF(b->l2_len, 14 + VLAN_TAG, p->data, b->l2)
-	COPY_IF(b->l2_len, 14 + 2 * VLAN_TAG, p->data, b->l2)
+	COPY_IF(hop->l2_len, 14, p->data, hop->l2)
+	COPY_IF(hop->l2_len, 14 + VLAN_TAG, p->data, hop->l2)
+	COPY_IF(hop->l2_len, 14 + 2 * VLAN_TAG, p->data, hop->l2)
 	return false;
 }
 
-static __always_inline bool copy_outer4(struct pkt *p, void *to)
+static __always_inline bool copy_outer4(struct pkt *p, struct iphdr *outer)
 {
-	const struct backend *b = p->backend;
-
-	COPY_IF(b->outer_len, IPV4_HEADER_MIN, to, b->outer)
-	COPY_IF(b->outer_len, IPV4_HEADER_MIN + 4, to, b->outer)
-	COPY_IF(b->outer_len, IPV4_HEADER_MIN + UDP_HEADER + GUE_HEADER, to, b->outer)
-	return false;
-}
-
-static __always_inline bool copy_outer6(struct pkt *p, void *to)
-{
-	const struct backend *b = p->backend;
-
-	COPY_IF(b->outer_len, IPV6_HEADER, to, b->outer)
-	COPY_IF(b->outer_len, IPV6_HEADER + 4, to, b->outer)
-	COPY_IF(b->outer_len, IPV6_HEADER + UDP_HEADER + GUE_HEADER, to, b->outer)
-	return false;
-}
-
-static __always_inline bool write_udp(struct pkt *p, struct udphdr *udp, __u32 len)
-{
-	if ((void *)(udp + 1) > p->data_end)
+	if ((void *)(outer + 1) > p->data_end)
 		return false;
+	copy_words(outer, p->hop->outer, __builtin_offsetof(struct iphdr, daddr));
+	outer->daddr = p->dest;
+	return true;
+}
+
+/* There is an address for each backend that there is. */
+static __always_inline bool copy_outer6(struct pkt *p, struct ipv6hdr *outer)
+{
+	__u32 owner = p->owner;
+	const struct outer_dest *dest = bpf_map_lookup_elem(&outer6, &owner);
+
+	if (!dest || (void *)(outer + 1) > p->data_end)
+		return false;
+	copy_words(outer, p->hop->outer, __builtin_offsetof(struct ipv6hdr, daddr));
+	copy_words(&outer->daddr, dest->addr, sizeof(outer->daddr));
+	return true;
+}
+
+/* Writes what is between the outer IP header and the packet, `len` bytes with it. */
+static __always_inline bool write_rest(struct pkt *p, void *to, __u32 header, __u32 len)
+{
+	const void *from = p->hop->outer + header;
+	__u32 rest = p->hop->outer_len - header;
+	struct udphdr *udp = to;
+
+	if (!rest)
+		return true;
+	COPY_IF(rest, GRE_HEADER, to, from)
+	if (rest != UDP_HEADER + GUE_HEADER || to + UDP_HEADER + GUE_HEADER > p->data_end)
+		return false;
+	copy_words(to, from, UDP_HEADER + GUE_HEADER);
 	udp->source = bpf_htons(GUE_SOURCE_PORT | (p->hash & GUE_SOURCE_BITS));
 	udp->len = bpf_htons(len);
 	return true;
@@ -109,25 +120,23 @@ static __always_inline bool write_udp(struct pkt *p, struct udphdr *udp, __u32 l
 
 static __always_inline bool write_outer4(struct pkt *p, const struct inner *inner)
 {
-	const struct backend *b = p->backend;
-	struct iphdr *outer = p->data + (b->l2_len & 0x1f);
-	__u32 len = inner->len + b->outer_len;
-	__u32 sum = b->outer_sum + bpf_htons(inner->tos) + bpf_htons(len);
+	const struct hop *hop = p->hop;
+	struct iphdr *outer = p->data + (hop->l2_len & 0x1f);
+	__u32 len = inner->len + hop->outer_len;
+	__u32 sum = csum_add(hop->outer_sum + bpf_htons(inner->tos) + bpf_htons(len), p->dest);
 
 	if (!copy_outer4(p, outer))
 		return false;
 	outer->tos = inner->tos;
 	outer->tot_len = bpf_htons(len);
-	if (b->flags & BACKEND_VARY) {
-		__be32 vary = (__u32)p->hash & b->source_mask;
+	if (hop->flags & HOP_VARY) {
+		__be32 vary = (__u32)p->hash & hop->source_mask;
 
 		outer->saddr |= vary;
-		sum += (vary & 0xffff) + (vary >> 16);
+		sum = csum_add(sum, vary);
 	}
 	outer->check = csum_fold_few(sum);
-	if (b->forward == FORWARD_GUE)
-		return write_udp(p, (void *)(outer + 1), len - IPV4_HEADER_MIN);
-	return true;
+	return write_rest(p, outer + 1, IPV4_HEADER_MIN, len - IPV4_HEADER_MIN);
 }
 
 /*
@@ -153,40 +162,38 @@ __noinline int write_checksum6(struct xdp_md *ctx, __u32 offset, __u32 len)
 
 static __always_inline bool write_outer6(struct pkt *p, const struct inner *inner)
 {
-	const struct backend *b = p->backend;
-	struct ipv6hdr *outer = p->data + (b->l2_len & 0x1f);
-	__u32 len = inner->len + b->outer_len - IPV6_HEADER;
+	const struct hop *hop = p->hop;
+	struct ipv6hdr *outer = p->data + (hop->l2_len & 0x1f);
+	__u32 len = inner->len + hop->outer_len - IPV6_HEADER;
 	__u32 label = p->hash >> 12 & FLOW_LABEL_BITS;
 
 	if (!copy_outer6(p, outer))
 		return false;
 	*(__be32 *)outer = bpf_htonl(6U << 28 | (__u32)inner->tos << 20 | label);
 	outer->payload_len = bpf_htons(len);
-	if (b->flags & BACKEND_VARY)
-		((__be32 *)&outer->saddr)[3] |= (__u32)p->hash & b->source_mask;
-	if (b->forward != FORWARD_GUE)
-		return true;
-	if (!write_udp(p, (void *)(outer + 1), len))
+	if (hop->flags & HOP_VARY)
+		((__be32 *)&outer->saddr)[3] |= (__u32)p->hash & hop->source_mask;
+	if (!write_rest(p, outer + 1, IPV6_HEADER, len))
 		return false;
-	return !(b->flags & BACKEND_CHECKSUM) || !write_checksum6(p->ctx, b->l2_len, len);
+	return !(hop->flags & HOP_CHECKSUM) || !write_checksum6(p->ctx, hop->l2_len, len);
 }
 
 static __always_inline bool write_headers(struct pkt *p, const struct inner *inner)
 {
-	const struct backend *b = p->backend;
+	const struct hop *hop = p->hop;
 
 	if (!write_link(p))
 		return false;
-	if (use_l2 && b->forward == FORWARD_L2)
+	if (use_l2 && hop->flags & HOP_L2)
 		return true;
-	if (use_tunnel6 && b->flags & BACKEND_OUTER6)
+	if (use_tunnel6 && hop->flags & HOP_OUTER6)
 		return write_outer6(p, inner);
 	return use_tunnel4 && write_outer4(p, inner);
 }
 
 static __always_inline enum verdict rewrite(struct pkt *p)
 {
-	int room = (int)(p->backend->l2_len + p->backend->outer_len) - (int)p->l3;
+	int room = (int)p->hop->head_len - (int)p->l3;
 	struct inner inner = {};
 
 	if (!decrease_ttl(p, &inner))
@@ -206,9 +213,9 @@ static __always_inline enum verdict rewrite(struct pkt *p)
  */
 static __always_inline enum verdict emit(struct pkt *p)
 {
-	if (!use_redirect || p->backend->ifindex == p->ctx->ingress_ifindex)
+	if (!use_redirect || p->hop->ifindex == p->ctx->ingress_ifindex)
 		return VERDICT_TX;
-	if (bpf_redirect_map(&egress, p->backend->egress, XDP_DROP) != XDP_REDIRECT)
+	if (bpf_redirect_map(&egress, p->hop->egress, XDP_DROP) != XDP_REDIRECT)
 		return drop(p, REASON_NO_EGRESS);
 	return VERDICT_REDIRECT;
 }

@@ -141,16 +141,16 @@ static __always_inline bool answers_conform(void)
 
 static __always_inline enum verdict check_size(struct pkt *p)
 {
-	__u32 overhead = p->backend->outer_len, mtu = p->backend->mtu;
+	__u32 mtu = p->hop->mtu;
 	int failed;
 
-	if (p->len + overhead <= mtu)
+	if (p->len <= mtu)
 		return VERDICT_NEXT;
 	if (!may_be_told(p) || !answers_conform())
 		return drop(p, REASON_TOO_BIG);
 	if (p->v6)
-		failed = answer_too_big6(p->ctx, p->l3, p->len, p->frame_len, mtu - overhead);
+		failed = answer_too_big6(p->ctx, p->l3, p->len, p->frame_len, mtu);
 	else
-		failed = answer_too_big4(p->ctx, p->l3, p->len, p->frame_len, mtu - overhead);
+		failed = answer_too_big4(p->ctx, p->l3, p->len, p->frame_len, mtu);
 	return failed ? drop(p, REASON_NO_HEADROOM) : answer(p, REASON_TOO_BIG_ANSWERED);
 }

@@ -40,7 +40,7 @@ static __always_inline bool backend_has(__u32 id, __u8 flag)
 {
 	const struct backend *backend = bpf_map_lookup_elem(&backends, &id);
 
-	return backend && backend->flags & flag;
+	return backend && backend->hop & flag;
 }
 
 /*

@@ -195,34 +195,57 @@ enum __attribute__((packed)) forward {
 };
 
 enum backend_flags {
-	BACKEND_OUTER6 = 1,   /* the outer header is IPv6 */
-	BACKEND_CHECKSUM = 2, /* GUE: the UDP checksum is computed */
-	BACKEND_VARY = 4,     /* the outer source varies within source_mask */
-	BACKEND_UP = 8,       /* lives: takes packets of flows that it has */
-	BACKEND_ACCEPTS = 16, /* takes new flows */
+	BACKEND_UP = 1,      /* lives: takes packets of flows that it has */
+	BACKEND_ACCEPTS = 2, /* takes new flows */
 };
 
-#define L2_TEMPLATE 24    /* Ethernet and two VLAN tags, padded to words */
+#define BACKEND_HOP_SHIFT 8 /* flags are below the hop */
+
+/*
+ * Row of `backends`, read as one word, so that whatever changes of a backend is
+ * one step.
+ */
+struct backend {
+	__u32 hop;   /* enum backend_flags and, above, its row in `hops`: 0 is unresolved */
+	__be32 dest; /* of the outer header, where that is IPv4 */
+};
+
+enum hop_flags {
+	HOP_L2 = 1,       /* one of three: there is no outer header, */
+	HOP_OUTER4 = 2,   /* it is IPv4, */
+	HOP_OUTER6 = 4,   /* or IPv6 */
+	HOP_CHECKSUM = 8, /* GUE: the UDP checksum is computed */
+	HOP_VARY = 16,    /* the outer source varies within source_mask */
+};
+
+#define L2_TEMPLATE 22    /* Ethernet and two VLAN tags */
 #define OUTER_TEMPLATE 64 /* an IPv6 header, UDP and GUE, with room to grow */
 
 /*
- * Row of `backends`, two cache lines: all that a packet needs to leave for a
- * backend, computed by the control plane. With Ethernet and IPv4 the second
- * line is not touched.
+ * Row of `hops`, two cache lines: all that a packet needs to leave but the outer
+ * destination, computed by the control plane. Backends that share a next hop share
+ * it. With Ethernet and IPv4 the second line is not touched.
  */
-struct backend {
+struct hop {
 	enum forward forward;
 	__u8 l2_len;     /* bytes used of l2 */
 	__u8 outer_len;  /* bytes used of outer */
-	__u8 flags;      /* enum backend_flags */
-	__u16 mtu;       /* largest IP packet on the way out, outer header included */
+	__u8 flags;      /* enum hop_flags */
+	__u16 mtu;       /* largest IP packet of a client's, which leaves room for the outer header */
 	__u16 egress;    /* where it leaves: key in `egress` */
 	__u32 ifindex;   /* the same; the arrival interface means XDP_TX */
-	__u32 outer_sum; /* outer IPv4 checksum before length and TOS, unfolded */
+	__u32 outer_sum; /* of the outer IPv4 header without length, TOS and destination, unfolded */
 	__u8 l2[L2_TEMPLATE];
+	__u8 head_len; /* l2_len and outer_len */
+	__u8 pad;
 	__u8 outer[OUTER_TEMPLATE];
 	__be32 source_mask; /* bits of the outer source's last word that vary */
-	__u8 pad[20];
+	__u8 pad2[20];
+};
+
+/* Row of `outer6`: a backend's address where the outer header is IPv6. */
+struct outer_dest {
+	__be32 addr[ADDR_WORDS];
 };
 
 /*
@@ -304,8 +327,10 @@ _Static_assert(sizeof(struct service_rates) == 64, "one cache line");
 _Static_assert(sizeof(struct slot) == 8, "one atomic word");
 _Static_assert(sizeof(struct flow_bucket) == 64, "one cache line");
 _Static_assert(sizeof(struct server_id) == 16, "four to a cache line");
-_Static_assert(sizeof(struct backend) == 128, "two cache lines");
-_Static_assert(__builtin_offsetof(struct backend, outer) + 20 <= 64,
+_Static_assert(sizeof(struct backend) == 8, "one atomic word");
+_Static_assert(sizeof(struct outer_dest) == 16, "four to a cache line");
+_Static_assert(sizeof(struct hop) == 128, "two cache lines");
+_Static_assert(__builtin_offsetof(struct hop, outer) + 20 <= 64,
 	       "Ethernet and an outer IPv4 header stay in the first line");
 _Static_assert(sizeof(struct record) * BUCKET_RECORDS == 64, "a bucket is a line");
 _Static_assert(sizeof(struct signal_counter) == 32, "never across a line");
