@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"strconv"
 	"testing"
@@ -248,8 +249,10 @@ func (p *path) install(s *model.State) {
 		ipv6[l.Service] = l.VIP.Addr().Is6()
 	}
 	p.must(p.tables.SetListeners(nil))
-	for id := range testLimits.Backends {
-		p.must(p.tables.SetBackend(maps.BackendID(id+1), s.Backends[maps.BackendID(id+1)]))
+	for i := range testLimits.Backends {
+		id := maps.BackendID(i + 1)
+		p.name(id, s.Addresses[id])
+		p.must(p.tables.SetBackend(id, s.Backends[id]))
 	}
 	for i := range testLimits.Services {
 		id := maps.ServiceID(i)
@@ -278,4 +281,14 @@ func (p *path) install(s *model.State) {
 	}
 	p.tables.Forget()
 	p.must(p.tables.SetListeners(s.Listeners))
+}
+
+// name says by which address a backend is known, if it is.
+func (p *path) name(id maps.BackendID, address netip.Addr) {
+	p.Helper()
+	entry := maps.BackendEntry{ID: id}
+	if address.IsValid() {
+		entry.Name, entry.Address = address.String(), address
+	}
+	p.must(p.tables.NameBackend(entry))
 }

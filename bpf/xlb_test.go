@@ -282,34 +282,6 @@ func TestBackendThatChangesItsNextHopUnderTrafficChangesInOneStep(t *testing.T) 
 	}
 }
 
-// The slot a flow falls into is the same in C and Go, so that every node, the
-// simulator and `explain` agree.
-func TestFlowHashPicksTheSlotThatGoComputes(t *testing.T) {
-	p := newPath(t)
-	const size = 251
-	owners := make([]maps.BackendID, size)
-	for i := range owners {
-		owners[i] = maps.BackendID(i + 1)
-		p.must(p.tables.SetBackend(owners[i], viaL2()))
-	}
-	p.must(p.tables.SetSlotTable(0, maps.Steady(owners)))
-	p.must(p.tables.SetService(0, maps.Service{}))
-	p.must(p.tables.SetListeners([]maps.Listener{{VIP: netip.PrefixFrom(vip, 32), First: 80, Last: 80, Protocol: maps.TCP}}))
-	for i := range 500 {
-		src := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i), byte(i * 7)}), uint16(i*131+1))
-		ip := ipv4(vip, layers.IPProtocolTCP)
-		ip.SrcIP = src.Addr().AsSlice()
-		tcp := &layers.TCP{SrcPort: layers.TCPPort(src.Port()), DstPort: 80}
-		_ = tcp.SetNetworkLayerForChecksum(ip)
-		slot := maps.SlotOf(maps.FlowHash(maps.Key{1}, src, web, maps.TCP), size)
-		before := p.tables.BackendCounter(owners[slot]).Packets
-		p.run(frameOf(t, layers.EthernetTypeIPv4, ip, tcp))
-		if p.tables.BackendCounter(owners[slot]).Packets != before+1 {
-			t.Fatalf("%s did not go to the owner of slot %d", src, slot)
-		}
-	}
-}
-
 func TestEveryListenerOfAFullTableIsFoundAndNothingElse(t *testing.T) {
 	p := newPath(t)
 	p.must(p.tables.SetBackend(1, viaL2()))

@@ -3,7 +3,6 @@ package maps
 import (
 	"fmt"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/xlb-project/xlb/bpf"
 )
@@ -90,8 +89,9 @@ type Move struct {
 
 // MoveSlots changes single slots of a service's table in place, each with one
 // store. A packet reads one slot, so that it finds the old owner or the new one,
-// as it would on either side of a switch of tables. A packed table is written anew
-// if slots move that it cannot hold. On an error nothing changes.
+// as it would on either side of a switch of tables. A table is written anew if its
+// form cannot hold slots that move, or if a smaller one holds them all. On an error
+// nothing changes.
 func (t *Tables) MoveSlots(id ServiceID, moves []Move) error {
 	if int(id) >= len(t.services.rows) {
 		return fmt.Errorf("move slots of service %d: past limits.services (%d)", id, len(t.services.rows))
@@ -102,15 +102,14 @@ func (t *Tables) MoveSlots(id ServiceID, moves []Move) error {
 			return fmt.Errorf("move slot %d of service %d: its table has %d slots", m.Slot, id, table.size)
 		}
 	}
-	if table.width > 0 {
-		return t.movePacked(id, table, moves)
+	if !t.holds(table, moves) {
+		return t.rewriteSlots(id, moves)
 	}
 	for _, m := range moves {
-		row := m.To.row()
-		atomic.StoreUint64((*uint64)(unsafe.Pointer(&t.slots.rows[table.first+m.Slot])), *(*uint64)(unsafe.Pointer(&row)))
+		t.move(table, m)
 	}
-	if p, ok := t.packingOf(table); ok && t.packed.free(p.rows()) {
-		return t.SetSlotTable(id, t.SlotTable(id))
+	if t.shrinks(table) {
+		return t.rewriteSlots(id, nil)
 	}
 	return nil
 }

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"unsafe"
 )
 
 // slotTable says where a service's slots lie. Its word is `table` of the service's
 // row; see bpf/lib/types.h.
 type slotTable struct {
 	first, size int
-	width       uint // log2 of the bits of a packed slot, 0: the slots are rows of their own
+	width       uint          // log2 of the bits of a packed slot, 0: the slots are rows of their own
+	computed    computedTable // of a table without rows
 }
 
 const (
@@ -22,15 +24,26 @@ const (
 )
 
 func slotTableOf(w uint64) slotTable {
+	if w&computedFlag != 0 {
+		return slotTable{size: computedSlots, computed: computedTable(w)}
+	}
 	first, shape := split(w)
-	return slotTable{first, shape & packedSlots, uint(shape) >> packedShift}
+	return slotTable{first: first, size: shape & packedSlots, width: uint(shape) >> packedShift}
 }
 
-func (s slotTable) word() uint64 { return word(s.first, s.size|int(s.width)<<packedShift) }
+func (s slotTable) word() uint64 {
+	if s.computed != 0 {
+		return uint64(s.computed)
+	}
+	return word(s.first, s.size|int(s.width)<<packedShift)
+}
 
 // rows are those that the table takes.
 func (s slotTable) rows() int {
-	if s.width == 0 || s.size == 0 {
+	switch {
+	case s.computed != 0 || s.size == 0:
+		return 0
+	case s.width == 0:
 		return s.size
 	}
 	return 1 + (s.size<<s.width+63)/64
@@ -91,13 +104,18 @@ func (t *Tables) slabOf(s slotTable) *slab {
 	return t.slab
 }
 
-// writeSlots writes a table that no service names yet, packed if it can be.
+// writeSlots writes a table that no service names yet, in the smallest form that
+// holds it: computed, packed, or in rows of its own.
 func (t *Tables) writeSlots(slots []Slot) (slotTable, error) {
 	table := slotTable{size: len(slots)}
 	if table.size == 0 {
 		return table, nil
 	}
-	if width, before, ok := packing(table.size, func(i int) Slot { return slots[i] }); ok {
+	slot := func(i int) Slot { return slots[i] }
+	if computed, ok := t.computing(table.size, slot); ok {
+		return slotTableOf(uint64(computed)), nil
+	}
+	if width, before, ok := packing(table.size, slot); ok {
 		packed := slotTable{size: table.size, width: width}
 		if first, err := t.packed.slab.allocate(packed.rows()); err == nil {
 			packed.first = first
@@ -130,7 +148,10 @@ func (t *Tables) pack(table slotTable, before BackendID, slots []Slot) {
 
 // slot reads one slot of a table.
 func (t *Tables) slot(table slotTable, i int) Slot {
-	if table.width == 0 {
+	switch {
+	case table.computed != 0:
+		return Slot{Current: table.computed.owner(i)}
+	case table.width == 0:
 		return slotOf(t.slots.rows[table.first+i])
 	}
 	row, shift, mask := table.place(i)
@@ -140,41 +161,62 @@ func (t *Tables) slot(table slotTable, i int) Slot {
 	return Slot{}
 }
 
-// movePacked changes slots of a packed table.
-func (t *Tables) movePacked(id ServiceID, table slotTable, moves []Move) error {
-	before := BackendID(t.packed.rows[table.first])
-	_, _, most := table.place(0)
-	fits := func(m Move) bool {
-		return !m.To.Transition && (m.To.Current == 0 || m.To.Current > before && uint64(m.To.Current-before) <= most)
-	}
-	if slices.ContainsFunc(moves, func(m Move) bool { return !fits(m) }) {
-		slots := t.SlotTable(id)
-		for _, m := range moves {
-			slots[m.Slot] = m.To
-		}
-		return t.SetSlotTable(id, slots)
-	}
+// rewriteSlots changes slots of a table by writing it anew.
+func (t *Tables) rewriteSlots(id ServiceID, moves []Move) error {
+	slots := t.SlotTable(id)
 	for _, m := range moves {
-		row, shift, mask := table.place(m.Slot)
-		index := uint64(0)
-		if m.To.Current != 0 {
-			index = uint64(m.To.Current - before)
-		}
-		was := atomic.LoadUint64(&t.packed.rows[row])
-		atomic.StoreUint64(&t.packed.rows[row], was&^(mask<<shift)|index<<shift)
+		slots[m.Slot] = m.To
 	}
-	return nil
+	return t.SetSlotTable(id, slots)
 }
 
-// packingOf returns how a table of single rows could be packed now.
-func (t *Tables) packingOf(table slotTable) (slotTable, bool) {
-	width, _, ok := packing(table.size, func(i int) Slot { return t.slot(table, i) })
-	return slotTable{size: table.size, width: width}, ok
+// holds tells whether all slots may be moved in place.
+func (t *Tables) holds(table slotTable, moves []Move) bool {
+	switch {
+	case table.computed != 0:
+		return len(moves) == 0
+	case table.width == 0:
+		return true
+	}
+	before := BackendID(t.packed.rows[table.first])
+	_, _, most := table.place(0)
+	return !slices.ContainsFunc(moves, func(m Move) bool {
+		return m.To.Transition || m.To.Current != 0 && (m.To.Current <= before || uint64(m.To.Current-before) > most)
+	})
+}
+
+// move changes one slot of a table that holds it, with one store.
+func (t *Tables) move(table slotTable, m Move) {
+	if table.width == 0 {
+		row := m.To.row()
+		atomic.StoreUint64((*uint64)(unsafe.Pointer(&t.slots.rows[table.first+m.Slot])), *(*uint64)(unsafe.Pointer(&row)))
+		return
+	}
+	row, shift, mask := table.place(m.Slot)
+	index := uint64(0)
+	if m.To.Current != 0 {
+		index = uint64(m.To.Current) - t.packed.rows[table.first]
+	}
+	was := atomic.LoadUint64(&t.packed.rows[row])
+	atomic.StoreUint64(&t.packed.rows[row], was&^(mask<<shift)|index<<shift)
+}
+
+// shrinks tells whether a table that is in use fits a smaller form by now.
+func (t *Tables) shrinks(table slotTable) bool {
+	if table.computed != 0 {
+		return false
+	}
+	slot := func(i int) Slot { return t.slot(table, i) }
+	if _, ok := t.computing(table.size, slot); ok || table.width > 0 {
+		return ok
+	}
+	width, _, ok := packing(table.size, slot)
+	return ok && t.packed.free(slotTable{size: table.size, width: width}.rows())
 }
 
 // reserveSlots takes the rows of a table that is in use.
 func (t *Tables) reserveSlots(id int, table slotTable) error {
-	if !t.slabOf(table).reserve(region{table.first, table.rows()}) {
+	if table.rows() > 0 && !t.slabOf(table).reserve(region{table.first, table.rows()}) {
 		return fmt.Errorf("slots %d to %d of service %d are not its alone: %w", table.first, table.first+table.rows()-1, id, ErrDamaged)
 	}
 	return nil

@@ -10,6 +10,7 @@
 #include "lib/hash.h"
 #include "lib/pkt.h"
 #include "lib/quic.h"
+#include "lib/rendezvous.h"
 
 /* xlb is a hop like any router: a loop over it ends (RFC 2003, 3.1). */
 static __always_inline enum verdict check_hop(struct pkt *p)
@@ -58,7 +59,7 @@ static __always_inline __u64 packed_slot(__u32 first, __u32 shape, __u64 hash)
 	if (!before || !word)
 		return 0;
 	owner = *word >> bit % 64 & ((1 << (1 << width)) - 1);
-	return owner ? (owner + *before) * (1 + (1ULL << 32)) : 0;
+	return owner ? (owner + *before) * SLOT_STEADY : 0;
 }
 
 static __always_inline __u64 wide_slot(__u32 first, __u32 size, __u64 hash)
@@ -75,10 +76,12 @@ static __always_inline __u32 slot_owner(const struct pkt *p)
 	__u32 first = table, shape = table >> 32;
 	__u64 owners;
 
-	if (shape > PACKED_SLOTS)
-		owners = packed_slot(first, shape, p->hash);
-	else
+	if (shape <= PACKED_SLOTS)
 		owners = wide_slot(first, shape, p->hash);
+	else if (table & COMPUTED_TABLE)
+		owners = computed_slot(table, reduce(p->hash, COMPUTED_SLOTS));
+	else
+		owners = packed_slot(first, shape, p->hash);
 	if (!use_tracking || !in_transition(p, &owners))
 		return owners;
 	return follow_flow(flow_name(p), owners, seen(p));

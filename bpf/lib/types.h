@@ -111,6 +111,22 @@ enum service_flags {
 #define PACKED_SHIFT 29 /* log2 of the bits of a slot in `packed`; 0: they are rows of `slots` */
 #define PACKED_SLOTS ((1U << PACKED_SHIFT) - 1)
 
+/*
+ * With its top bit set the word is all that there is of a table: owners are computed
+ * from what it says of up to three backends with consecutive numbers, that is, the
+ * number before the first one's, seeds, and cutoffs in 64ths of what scores may be.
+ * Seed 0 says that there is no third. Without a second the first is there twice.
+ */
+#define COMPUTED_TABLE (1ULL << 63)
+#define COMPUTED_SLOTS 4099
+#define COMPUTED_BASE 42
+#define COMPUTED_BASE_BITS 21
+#define COMPUTED_SEED(position) (8 * (position))
+#define COMPUTED_SEED_MASK 0xffULL
+#define COMPUTED_CUTOFF(position) (24 + 6 * (position))
+#define COMPUTED_CUTOFF_MASK 0x3f
+#define COMPUTED_CUTOFF_SHIFT 26
+
 struct service {
 	__u64 table;
 	__u32 flags;                    /* enum service_flags */
@@ -151,6 +167,7 @@ struct slot {
 #define SLOT_TRANSITION 0x80000000
 #define SLOT_LEARNED 0x40000000 /* UDP flows without a record are new ones */
 #define SLOT_OWNER 0x3fffffff
+#define SLOT_STEADY (1 + (1ULL << 32)) /* times the owner: the word in the steady state */
 
 /*
  * Row of `flows`: eight records of eight bytes, one cache line. A record is one

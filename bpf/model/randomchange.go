@@ -17,6 +17,9 @@ func RandomChange(r *rand.Rand, s *State) (maps.ServiceID, maps.BackendID) {
 		slots = make([]maps.Slot, r.IntN(20))
 	}
 	s.Transitions[service] = changedSlots(r, slots, familyBackends(s, isIPv6(s, service)))
+	if backends := ownersOf(slots); len(slots) == fewSlots && len(backends) > 0 && r.IntN(2) == 0 {
+		s.Transitions[service] = maps.Steady(byScores(r, s, backends))
+	}
 	delete(s.Slots, service)
 
 	id := maps.BackendID(1 + r.IntN(len(s.Backends)))
@@ -34,6 +37,17 @@ func randomHealth(r *rand.Rand, b *maps.Backend) {
 	if r.IntN(20) == 0 {
 		b.Accepts = !b.Accepts
 	}
+}
+
+// ownersOf are the first few current owners of slots, in the order of their numbers.
+func ownersOf(slots []maps.Slot) (ids []maps.BackendID) {
+	for _, slot := range slots {
+		if slot.Current != 0 && len(ids) < 3 && !slices.Contains(ids, slot.Current) {
+			ids = append(ids, slot.Current)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // familyBackends are all of a family, in order.

@@ -34,6 +34,7 @@ func RandomState(r *rand.Rand) State {
 		Slots:       make(map[maps.ServiceID][]maps.BackendID),
 		Transitions: make(map[maps.ServiceID][]maps.Slot),
 		Backends:    make(map[maps.BackendID]maps.Backend),
+		Addresses:   make(map[maps.BackendID]netip.Addr),
 		Rules:       make(map[maps.ServiceID][]maps.Rule),
 		ServerIDs:   make(map[maps.ServiceID][]maps.ServerID),
 		Egress:      make(map[uint32]bool),
@@ -130,11 +131,11 @@ func randomService(r *rand.Rand, s *State, id maps.ServiceID, v6 int) {
 }
 
 func randomSlots(r *rand.Rand, s *State, id maps.ServiceID, backends []maps.BackendID) {
-	size := pick(r, []int{0, 1, 2, 7, 13, 13, 13, 101, 101, 101})
+	size := pick(r, []int{0, 1, 2, 7, 13, 13, 13, 101, 101, 101, fewSlots, fewSlots})
 	if size == 0 {
 		return
 	}
-	if r.IntN(2) == 0 {
+	if r.IntN(2) == 0 || size == fewSlots {
 		backends = neighbours(backends, pick(r, backends), maps.BackendID(pick(r, []int{1, 2, 14})))
 	}
 	owners := make([]maps.BackendID, size)
@@ -143,11 +144,37 @@ func randomSlots(r *rand.Rand, s *State, id maps.ServiceID, backends []maps.Back
 			owners[i] = pick(r, backends)
 		}
 	}
+	if size == fewSlots && r.IntN(4) != 0 {
+		owners = byScores(r, s, backends)
+	}
 	s.Slots[id] = owners
 	if r.IntN(2) == 0 {
 		s.Transitions[id] = changedSlots(r, slotsOf(s, id), backends)
 		delete(s.Slots, id)
 	}
+}
+
+// fewSlots has a table whose slots belong to whom they score highest for.
+const fewSlots = 4099
+
+// byScores gives every slot to the backend with the highest score of those that reach
+// their cutoffs. One has none, the others' are random.
+func byScores(r *rand.Rand, s *State, backends []maps.BackendID) []maps.BackendID {
+	seeds, cutoffs := make([]uint8, len(backends)), make([]uint32, len(backends))
+	for i, b := range backends {
+		seeds[i], cutoffs[i] = maps.Seed(s.Addresses[b].String()), r.Uint32N(64)<<26
+	}
+	cutoffs[r.IntN(len(backends))] = 0
+	owners := make([]maps.BackendID, fewSlots)
+	for slot := range owners {
+		best := uint32(0)
+		for i, b := range backends {
+			if score := maps.SlotScore(slot, seeds[i]); score >= cutoffs[i] && score >= best {
+				best, owners[slot] = score, b
+			}
+		}
+	}
+	return owners
 }
 
 // neighbours are the backends whose numbers lie so near to one that the tables may
@@ -235,6 +262,7 @@ func randomBackends(r *rand.Rand, s *State, v6 int) (ids []maps.BackendID) {
 		id := maps.BackendID(len(s.Backends) + 1)
 		ids = append(ids, id)
 		s.Backends[id] = randomBackend(r, pick(r, forwards), v6)
+		s.Addresses[id] = host(tunnelBase[r.IntN(2)], r.Uint32())
 	}
 	return ids
 }

@@ -17,6 +17,7 @@ type State struct {
 	Slots       map[maps.ServiceID][]maps.BackendID // 0 is a slot without owner; a service without slots has no table
 	Transitions map[maps.ServiceID][]maps.Slot      // in place of Slots
 	Backends    map[maps.BackendID]maps.Backend     // one that is missing is unresolved
+	Addresses   map[maps.BackendID]netip.Addr       // by which all nodes know backends
 	Rules       map[maps.ServiceID][]maps.Rule
 	NodeDeny    []netip.Prefix
 	ServerIDs   map[maps.ServiceID][]maps.ServerID
