@@ -32,11 +32,13 @@ func newProduct(s *model.State, f maps.Features) (*product, error) {
 
 func (p *product) program() *ebpf.Program { return p.plane.Program() }
 
-// fill writes a state into the tables, listeners last.
+// fill writes a state into the tables, names first, listeners last.
 func (p *product) fill(s *model.State) error {
 	t := p.plane.Tables
 	for id, b := range s.Backends {
-		if err := t.SetBackend(id, b); err != nil {
+		address := s.Addresses[id]
+		err := errors.Join(t.NameBackend(maps.BackendEntry{ID: id, Name: address.String(), Address: address}), t.SetBackend(id, b))
+		if err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"net/netip"
 
 	"github.com/xlb-project/xlb/bpf/model"
@@ -41,16 +40,18 @@ func numbered(addr []byte, i int) netip.Addr {
 	return a
 }
 
+func backendAddr(i int) netip.Addr { return numbered([]byte{10, 1, 0, 0}, i) }
+
 func backend4(forward maps.Forward, i int) maps.Backend {
 	b := maps.Backend{Forward: forward, Ifindex: ifindex, MTU: 1500, SourceMAC: selfMAC, DestMAC: routerMAC}
 	if forward != maps.L2 {
-		b.Source, b.Dest, b.Port = self4, numbered([]byte{10, 1, 0, 0}, i), 6080
+		b.Source, b.Dest, b.Port = self4, backendAddr(i), 6080
 	}
 	return b
 }
 
 // newState is a state of as many services, each with a listener for one protocol
-// and as many backends of its own.
+// and as many backends of its own, with slots as on a node.
 func newState(services, backends int, proto maps.Protocol, backend func(i int) maps.Backend) model.State {
 	size, err := balance.Size(backends)
 	if err != nil {
@@ -66,25 +67,32 @@ func newSizedState(services, backends, size int, proto maps.Protocol, backend fu
 			Services: services, Backends: services * backends, Slots: services * size,
 			Fragments: 1 << 16, Sources: 1 << 16, Flows: config.DefaultFlows,
 		}},
-		Services: map[maps.ServiceID]maps.Service{},
-		Slots:    map[maps.ServiceID][]maps.BackendID{},
-		Backends: map[maps.BackendID]maps.Backend{},
+		Services:  map[maps.ServiceID]maps.Service{},
+		Slots:     map[maps.ServiceID][]maps.BackendID{},
+		Backends:  map[maps.BackendID]maps.Backend{},
+		Addresses: map[maps.BackendID]netip.Addr{},
 	}
-	r := rand.New(rand.NewPCG(1, 1))
 	for i := range services {
 		id, first := maps.ServiceID(i), 1+i*backends
 		s.Services[id] = maps.Service{}
 		s.Listeners = append(s.Listeners, maps.Listener{
 			VIP: netip.PrefixFrom(vipAddr(i), 32), First: port, Last: port, Protocol: proto, Service: id,
 		})
+		members := make([]balance.Backend, backends)
+		for b := range members {
+			id := maps.BackendID(first + b)
+			s.Backends[id], s.Addresses[id] = backend(first+b), backendAddr(first+b)
+			members[b] = balance.Backend{Key: s.Addresses[id].String(), Weight: 1}
+		}
+		home, err := balance.NewHome(size, members)
+		if err != nil {
+			panic(err)
+		}
 		slots := make([]maps.BackendID, size)
 		for slot := range slots {
-			slots[slot] = maps.BackendID(first + r.IntN(backends))
+			slots[slot] = maps.BackendID(first + int(home.Owner(slot)))
 		}
 		s.Slots[id] = slots
-		for b := range backends {
-			s.Backends[maps.BackendID(first+b)] = backend(first + b)
-		}
 	}
 	return s
 }
