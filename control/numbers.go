@@ -93,17 +93,50 @@ func (n *numbers) freeService(s *service) {
 	n.lowest = min(n.lowest, int(s.id))
 }
 
-// giveBackends gives backends the lowest free numbers; there are enough.
+// giveBackends gives backends free numbers; there are enough. Small services' slots
+// are kept in less memory if their backends' numbers are neighbours: see maps.Tables.
 func (n *numbers) giveBackends(fresh []*backend) {
-	id := maps.BackendID(1)
+	lowest := maps.BackendID(1)
 	for _, b := range fresh {
-		for n.backends[id] != nil || n.quarantine.Holds(id) {
-			id++
+		for !n.isFree(lowest) {
+			lowest++
 		}
-		b.id = id
-		n.backends[id] = b
+		if b.id = n.near(b.service); b.id == 0 {
+			b.id = lowest
+		}
+		n.backends[b.id] = b
 		n.free--
 	}
+}
+
+func (n *numbers) isFree(id maps.BackendID) bool {
+	return id > 0 && int(id) < len(n.backends) && n.backends[id] == nil && !n.quarantine.Holds(id)
+}
+
+// neighbours is how many backends with consecutive numbers make the smallest tables.
+const neighbours = 3
+
+// near returns a free number such that all of a small service's lie together, 0 if
+// there is none.
+func (n *numbers) near(s *service) maps.BackendID {
+	if len(s.backends) > neighbours {
+		return 0
+	}
+	least, most := ^maps.BackendID(0), maps.BackendID(0)
+	for _, b := range s.backends {
+		if b.id != 0 {
+			least, most = min(least, b.id), max(most, b.id)
+		}
+	}
+	if most == 0 || most-least >= neighbours {
+		return 0
+	}
+	for id := most - min(most, neighbours-1); id < least+neighbours; id++ {
+		if n.isFree(id) {
+			return id
+		}
+	}
+	return 0
 }
 
 // claimBackend notes that a backend has its number from before.
