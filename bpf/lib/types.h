@@ -104,9 +104,10 @@ enum service_flags {
 #define QUIC_ROTATIONS 8
 
 /*
- * Row of `services`, one cache line. It begins with a service_head, of which VIPs' rows have copies. `table` names the slot table: its first row
- * in the low, its shape in the high half. That is the number of slots, of which 0
- * means that no backend may be chosen, and above it how they are packed.
+ * Row of `services`, one cache line. It begins with a service_head, of which VIPs'
+ * rows have copies. `table` names the slot table: its first row in the low, its shape
+ * in the high half. That is the number of slots, of which 0 means that no backend may
+ * be chosen, and above it how they are packed.
  */
 #define PACKED_SHIFT 29 /* log2 of the bits of a slot in `packed`; 0: they are rows of `slots` */
 #define PACKED_SLOTS ((1U << PACKED_SHIFT) - 1)
