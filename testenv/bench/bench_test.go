@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/xlb-project/xlb/maps"
 )
 
 // onStage runs f on a thread that is lost afterwards: it is in another network namespace.
@@ -34,6 +36,23 @@ func TestEveryCaseTreatsItsPacketsAsItsNameSays(t *testing.T) {
 			b.close()
 		}
 	})
+}
+
+// With room for a table of rows and for a few that are packed, a hundred services can
+// only be there if owners are computed, of all but those whose backends share a seed.
+func TestTablesOfFewBackendsNeedNoRows(t *testing.T) {
+	for backends := 1; backends <= 3; backends++ {
+		s := newState(100, backends, maps.TCP, func(i int) maps.Backend { return backend4(maps.IPIP, i) })
+		s.Settings.Limits.Slots = len(s.Slots[0])
+		p, err := newProduct(&s, maps.Features{Tunnel4: true})
+		if err != nil {
+			t.Errorf("services of %d backends: %v", backends, err)
+			continue
+		}
+		if err := p.plane.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestCaseThatMeasuresSomethingElseIsRefused(t *testing.T) {
