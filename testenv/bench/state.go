@@ -175,7 +175,7 @@ func servingMany() model.State {
 	return newState(manyServices, fewBackends, maps.TCP, func(i int) maps.Backend { return backend4(maps.IPIP, i) })
 }
 
-// servingManySmall has tables of `slots: 509`, as a node with so many services may be told.
+// servingManySmall has tables of `slots: 509`, which are packed, not computed.
 func servingManySmall() model.State {
 	const slots = 509
 	return newSizedState(manyServices, fewBackends, slots, maps.TCP, func(i int) maps.Backend { return backend4(maps.IPIP, i) })
