@@ -62,10 +62,15 @@ func (t *Tables) SetSlotTable(id ServiceID, slots []Slot) error {
 	if err != nil {
 		return fmt.Errorf("write slots of service %d: %w", id, err)
 	}
+	t.switchTable(id, table)
+	return nil
+}
+
+// switchTable puts a table that is written to work, and retires the one before.
+func (t *Tables) switchTable(id ServiceID, table slotTable) {
 	old := slotTableOf(atomic.SwapUint64(&t.services.rows[id].Table, table.word()))
 	t.copyHead(id)
 	t.slabOf(old).retire(old.first, old.rows())
-	return nil
 }
 
 // SlotTable reads a service's slots.
@@ -108,8 +113,5 @@ func (t *Tables) MoveSlots(id ServiceID, moves []Move) error {
 	for _, m := range moves {
 		t.move(table, m)
 	}
-	if t.shrinks(table) {
-		return t.rewriteSlots(id, nil)
-	}
-	return nil
+	return t.shrink(id, table)
 }

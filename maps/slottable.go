@@ -201,17 +201,24 @@ func (t *Tables) move(table slotTable, m Move) {
 	atomic.StoreUint64(&t.packed.rows[row], was&^(mask<<shift)|index<<shift)
 }
 
-// shrinks tells whether a table that is in use fits a smaller form by now.
-func (t *Tables) shrinks(table slotTable) bool {
+// shrink keeps a service's table in a smaller form if that holds it by now.
+func (t *Tables) shrink(id ServiceID, table slotTable) error {
 	if table.computed != 0 {
-		return false
+		return nil
 	}
 	slot := func(i int) Slot { return t.slot(table, i) }
-	if _, ok := t.computing(table.size, slot); ok || table.width > 0 {
-		return ok
+	if computed, ok := t.computing(table.size, slot); ok {
+		t.switchTable(id, slotTableOf(uint64(computed)))
+		return nil
+	}
+	if table.width > 0 {
+		return nil
 	}
 	width, _, ok := packing(table.size, slot)
-	return ok && t.packed.free(slotTable{size: table.size, width: width}.rows())
+	if !ok || !t.packed.free(slotTable{size: table.size, width: width}.rows()) {
+		return nil
+	}
+	return t.rewriteSlots(id, nil)
 }
 
 // reserveSlots takes the rows of a table that is in use.
