@@ -37,9 +37,9 @@ func (c computedTable) cutoff(position int) uint32 {
 
 // owner computes what computed_slot of bpf/lib/rendezvous.h does.
 func (c computedTable) owner(slot int) BackendID {
-	z, best, winner := SlotHash(slot), int64(-1), 0
+	slotHash, best, winner := SlotHash(slot), int64(-1), 0
 	for i := range computedBackends {
-		score := uint32(z * SeedFactor(c.seed(i)) >> 32)
+		score := Score(slotHash, SeedHash(c.seed(i)))
 		if c.seed(i) != 0 && score>>cutoffShift >= c.cutoff(i) && int64(score) > best {
 			best, winner = int64(score), i
 		}
@@ -89,10 +89,10 @@ func (t *Tables) computing(size int, slot func(int) Slot) (computedTable, bool) 
 // cutoffsOf returns the lowest cutoffs that give every slot to its owner, as a
 // position: all who score higher are refused, no owner is. Seed 0 is nobody's.
 func cutoffsOf(seeds [computedBackends]uint8, owner func(slot int) int) (cutoffs [computedBackends]uint32, ok bool) {
-	var factors [computedBackends]uint64
+	var hashes [computedBackends]uint64
 	lowest := [computedBackends]uint32{} // of the scores with which a backend owns slots, in 64ths
 	for i, seed := range seeds {
-		factors[i], lowest[i] = SeedFactor(seed), 1<<cutoffBits
+		hashes[i], lowest[i] = SeedHash(seed), 1<<cutoffBits
 		for _, other := range seeds[:i] {
 			if seed != 0 && seed == other {
 				return cutoffs, false
@@ -100,10 +100,10 @@ func cutoffsOf(seeds [computedBackends]uint8, owner func(slot int) int) (cutoffs
 		}
 	}
 	for slot := range computedSlots {
-		z, by := SlotHash(slot), owner(slot)
-		score := uint32(z * factors[by] >> 32)
-		for i, factor := range factors {
-			if higher := uint32(z * factor >> 32); i != by && seeds[i] != 0 && higher >= score {
+		hash, by := SlotHash(slot), owner(slot)
+		score := Score(hash, hashes[by])
+		for i := range hashes {
+			if higher := Score(hash, hashes[i]); i != by && seeds[i] != 0 && higher >= score {
 				cutoffs[i] = max(cutoffs[i], higher>>cutoffShift+1)
 			}
 		}

@@ -21,18 +21,17 @@ func Seed(key string) uint8 {
 
 // SlotScore returns how much a slot is a backend's, for the backend's seed: uniform
 // over all 32 bits. It is slot_score of bpf/lib/rendezvous.h.
-func SlotScore(slot int, seed uint8) uint32 {
-	return uint32(SlotHash(slot) * SeedFactor(seed) >> 32)
-}
+func SlotScore(slot int, seed uint8) uint32 { return Score(SlotHash(slot), SeedHash(seed)) }
 
-// SlotHash is the slot's part of its scores, for who computes many of one slot. That
-// of slot 0 is another number than 0, which all backends would score alike.
-func SlotHash(slot int) uint64 {
-	z := uint64(slot+1) * 0x9e3779b97f4a7c15
-	z ^= z >> 32
-	z *= 0xff51afd7ed558ccd
-	return z ^ z>>32
-}
+// SlotHash is the slot's part of its scores, for who computes many of one slot.
+func SlotHash(slot int) uint64 { return uint64(slot) * 0x9e3779b97f4a7c15 }
 
-// SeedFactor is the backend's part.
-func SeedFactor(seed uint8) uint64 { return uint64(seed)*0xc2b2ae3d27d4eb4f | 1 }
+// SeedHash is the backend's part.
+func SeedHash(seed uint8) uint64 { return uint64(seed) * 0xc2b2ae3d27d4eb4f }
+
+// Score makes a score of both parts.
+func Score(slot, seed uint64) uint32 {
+	h := slot ^ seed
+	h ^= h >> 32
+	return uint32(h * 0xd6e8feb86659fd93 >> 32)
+}

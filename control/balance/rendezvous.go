@@ -23,7 +23,7 @@ const tieStep = candidates + 1
 // contest is who gets which slot. Backends are positions in canonical order. A bid is what a slot offers to a backend: its
 // score in the upper half, then the slot's number plus 1. So a backend gets no two equal bids, and none is 0.
 type contest struct {
-	factors []uint64  // per backend: its part of the scores
+	seeds   []uint64  // per backend: its part of the scores
 	hashes  []uint64  // key hashes
 	weights []float64 // nil if all are equal
 	quotas  []int     // how many slots it shall have
@@ -36,7 +36,9 @@ const (
 )
 
 // bidFor has maps.SlotScore in its upper half.
-func bidFor(hash, factor uint64, slot int) uint64 { return hash*factor&scoreMask | uint64(slot+1) }
+func bidFor(slotHash, seedHash uint64, slot int) uint64 {
+	return uint64(maps.Score(slotHash, seedHash))<<32 | uint64(slot+1)
+}
 
 // fillByRendezvous gives every slot to the backend that it prefers among those that take it.
 func (h *Home) fillByRendezvous(backends []Backend) {
@@ -56,7 +58,7 @@ func (h *Home) fillByRendezvous(backends []Backend) {
 func (h *Home) newContest(backends []Backend) *contest {
 	n := len(backends)
 	c := &contest{
-		factors: make([]uint64, n), hashes: make([]uint64, n), weights: make([]float64, n),
+		seeds: make([]uint64, n), hashes: make([]uint64, n), weights: make([]float64, n),
 		quotas: h.quotas(), cutoffs: make([]uint64, n),
 	}
 	var divisor uint32 // only ratios matter: without it rounding could tell weights apart from ten times those
@@ -64,7 +66,7 @@ func (h *Home) newContest(backends []Backend) *contest {
 		divisor = gcd(divisor, w)
 	}
 	for rank, b := range h.order {
-		c.factors[rank] = maps.SeedFactor(maps.Seed(backends[b].Key))
+		c.seeds[rank] = maps.SeedHash(maps.Seed(backends[b].Key))
 		c.hashes[rank] = h.hashes[b]
 		c.weights[rank] = float64(h.weights[b] / divisor)
 		if c.quotas[rank] == 0 {
@@ -103,9 +105,9 @@ func (c *contest) prefers(slot int) (winner int, bid uint64) {
 		return c.prefersWeighted(slot)
 	}
 	hash := maps.SlotHash(slot)
-	cutoffs := c.cutoffs[:len(c.factors)]
-	for rank, factor := range c.factors { // written so that the compiler needs no branches for what is random
-		b := bidFor(hash, factor, slot)
+	cutoffs := c.cutoffs[:len(c.seeds)]
+	for rank, seed := range c.seeds { // written so that the compiler needs no branches for what is random
+		b := bidFor(hash, seed, slot)
 		if b < cutoffs[rank] {
 			b = 0
 		}
@@ -122,8 +124,8 @@ func (c *contest) prefers(slot int) (winner int, bid uint64) {
 
 func (c *contest) prefersWeighted(slot int) (winner int, bid uint64) {
 	hash, best := maps.SlotHash(slot), math.Inf(1)
-	for rank, factor := range c.factors {
-		b := bidFor(hash, factor, slot)
+	for rank, seed := range c.seeds {
+		b := bidFor(hash, seed, slot)
 		weight := c.weights[rank]
 		// -ln u > 1-u: most logarithms can be done without.
 		if b < c.cutoffs[rank] || float64(wholeScores-b>>32) > best*weight*wholeScores {
@@ -200,11 +202,11 @@ func sinkBid(bids []uint64, i int) {
 
 // isComputed tells whether the data path may compute the owners of a table of that size.
 func (c *contest) isComputed(size int) bool {
-	if size != fewSlots || len(c.factors) > computed || c.weights != nil {
+	if size != fewSlots || len(c.seeds) > computed || c.weights != nil {
 		return false
 	}
-	for rank, factor := range c.factors {
-		if slices.Contains(c.factors[:rank], factor) {
+	for rank, seed := range c.seeds {
+		if slices.Contains(c.seeds[:rank], seed) {
 			return false
 		}
 	}

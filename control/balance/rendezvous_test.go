@@ -29,8 +29,8 @@ func seeded(t fataler) (backends [256]Backend) {
 	return backends
 }
 
-// drawSeeds returns one to three backends of different seeds, among which those that are small multiples of others, as
-// their scores are the least independent.
+// drawSeeds returns one to three backends of different seeds, among which those that are small multiples of others, which
+// a score that is a product would not tell apart well.
 func drawSeeds(t *rapid.T, bySeed *[256]Backend) []Backend {
 	first := rapid.IntRange(1, 255).Draw(t, "first")
 	other := rapid.OneOf(rapid.IntRange(1, 255), rapid.Map(rapid.IntRange(2, 9), func(m int) int { return first * m % 256 }))
@@ -130,11 +130,11 @@ func TestFewSlotsMoveAsDesignedWhereABackendIsAdded(t *testing.T) {
 		weights              []uint32
 		needless, imbalanced float64 // percent, the mean and at worst
 	}{
-		{2, []uint32{100}, 0.4, 0.5},
+		{2, []uint32{100}, 0.5, 0.5},
 		{3, []uint32{100}, 0.7, 0.5},
-		{7, []uint32{100}, 1.3, 0.2},
-		{20, []uint32{100}, 1.8, 0.5},
-		{39, []uint32{100}, 2, 1},
+		{7, []uint32{100}, 1.1, 0.2},
+		{20, []uint32{100}, 1.6, 0.5},
+		{39, []uint32{100}, 1.8, 1},
 		{7, []uint32{100, 50}, 1.1, 0.2},
 		{39, []uint32{100, 50}, 1.5, 1},
 	} {
@@ -182,8 +182,8 @@ func (a *addition) add(old, now *Home, backends []Backend) {
 	a.uneven = max(a.uneven, imbalance(old.slots, share[:last]), imbalance(now.slots, share))
 }
 
-// TestRoundedCutoffsKeepSharesEven looks at all seeds that are small multiples of others, whose scores are the least
-// independent, and at some of the other pairs and of all triples.
+// TestRoundedCutoffsKeepSharesEven looks at all seeds that are small multiples of others, which a score that is a product
+// would not tell apart well, and at some of the other pairs and of all triples.
 func TestRoundedCutoffsKeepSharesEven(t *testing.T) {
 	bySeed := seeded(t)
 	rng := rand.New(rand.NewPCG(1, 0))
@@ -206,7 +206,7 @@ func TestRoundedCutoffsKeepSharesEven(t *testing.T) {
 		name        string
 		sets        [][]int
 		mean, worst float64 // percent
-	}{{"multiples", multiples, 0.2, 1.8}, {"other pairs", pairs, 0.1, 0.6}, {"triples", triples, 0.15, 1.3}} {
+	}{{"multiples", multiples, 0.12, 0.6}, {"other pairs", pairs, 0.12, 0.6}, {"triples", triples, 0.15, 0.8}} {
 		mean, worst, above := 0.0, 0.0, 0
 		var at []int
 		for _, seeds := range c.sets {
