@@ -18,8 +18,8 @@ func TestConnectionsOfOneSourceOrPrefixMeetOneBackend(t *testing.T) {
 		service("source6", fmt.Sprintf(settings, testenv.DefaultVIP6, "source"), over4(lab.Backends...)),
 		service("prefix4", fmt.Sprintf(settings, prefix4, "{source_prefix: 24}"), over4(lab.Backends...)),
 		service("prefix6", fmt.Sprintf(settings, prefix6, "{source_prefix: 64}"), over4(lab.Backends...))))
-	const groups, each = 12, 8
-	const subnet = 250 // sources in a row that share a prefix
+	const groups, each = 24, 8 // that 24 miss one of three backends by chance: 1 in 5,000
+	const subnet = 250         // sources in a row that share a prefix
 	for _, vip := range bothVIPs {
 		wantOneBackendPerGroup(t, lab, vip, groups, func(group int) []netip.AddrPort {
 			addr := testenv.SourcesFor(vip, groups)[group].Addr()
