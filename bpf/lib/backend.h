@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Stages that pick a backend, docs/DATAPATH.md section 12: flow hash -> slot ->
- * owner. The service's table word is read once, so that offset and size belong
- * together.
+ * Stages that pick a backend, docs/DATAPATH.md section 12: flow hash, slot, owner.
  */
 #pragma once
 
@@ -30,7 +28,7 @@ static __always_inline bool in_transition(const struct pkt *p, __u64 *owners)
 {
 	if (*owners >> 32 & SLOT_TRANSITION)
 		return p->fragment != FRAGMENT_LATER;
-	if (!(p->service->flags & SERVICE_TRACK_ALWAYS) || p->fragment == FRAGMENT_LATER)
+	if (!(p->service.flags & SERVICE_TRACK_ALWAYS) || p->fragment == FRAGMENT_LATER)
 		return false;
 	*owners |= (__u64)SLOT_LEARNED << 32;
 	return (__u32)*owners;
@@ -72,7 +70,7 @@ static __always_inline __u64 wide_slot(__u32 first, __u32 size, __u64 hash)
 
 static __always_inline __u32 slot_owner(const struct pkt *p)
 {
-	__u64 table = *(const volatile __u64 *)&p->service->table;
+	__u64 table = p->service.table;
 	__u32 first = table, shape = table >> 32;
 	__u64 owners;
 
@@ -89,7 +87,7 @@ static __always_inline __u32 slot_owner(const struct pkt *p)
 
 static __always_inline bool asks_quic(const struct pkt *p)
 {
-	return use_quic && p->service->flags & SERVICE_QUIC && p->proto == IPPROTO_UDP && !p->icmp_error &&
+	return use_quic && p->service.flags & SERVICE_QUIC && p->proto == IPPROTO_UDP && !p->icmp_error &&
 	       p->fragment == FRAGMENT_NONE;
 }
 
@@ -97,11 +95,11 @@ static __always_inline enum verdict choose_backend(struct pkt *p)
 {
 	if (p->owner)
 		return VERDICT_NEXT; /* a later fragment */
-	if (!p->service)
+	if (!p->served)
 		return drop(p, REASON_NO_BACKEND);
 	p->hash = by_source(p) ? hash_affine(p) : hash_tuple(p);
 	if (asks_quic(p))
-		p->owner = quic_owner(p->ctx, p->l3 + p->l4, p->service->number);
+		p->owner = quic_owner(p->ctx, p->l3 + p->l4, p->service.number);
 	if (!p->owner)
 		p->owner = slot_owner(p);
 	if (!p->owner)

@@ -32,11 +32,11 @@ static __always_inline enum verdict check_filter(struct pkt *p)
 {
 	__u32 rule;
 
-	if (!use_filters || !p->service || !(p->service->flags & SERVICE_FILTER))
+	if (!use_filters || !p->served || !(p->service.flags & SERVICE_FILTER))
 		return VERDICT_NEXT;
-	rule = lookup_rule(p, p->service->number);
+	rule = lookup_rule(p, p->service.number);
 	if (!rule)
-		rule = p->service->flags & SERVICE_DENY_OTHERS ? RULE_DENY : RULE_ALLOW;
+		rule = p->service.flags & SERVICE_DENY_OTHERS ? RULE_DENY : RULE_ALLOW;
 	return rule == RULE_DENY ? drop(p, REASON_DENIED) : VERDICT_NEXT;
 }
 
@@ -54,9 +54,9 @@ static __always_inline enum verdict check_rates(struct pkt *p)
 	struct service_rates *limits;
 	__u32 id;
 
-	if (!use_rates || p->icmp_error || !p->service || !(p->service->flags & SERVICE_RATES))
+	if (!use_rates || p->icmp_error || !p->served || !(p->service.flags & SERVICE_RATES))
 		return VERDICT_NEXT;
-	id = p->service->number;
+	id = p->service.number;
 	limits = bpf_map_lookup_elem(&rates, &id);
 	if (!limits)
 		return VERDICT_NEXT;

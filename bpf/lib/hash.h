@@ -62,7 +62,7 @@ static __always_inline __u64 hash_affine(const struct pkt *p)
 
 static __always_inline bool by_source(const struct pkt *p)
 {
-	return p->service->flags & SERVICE_BY_SOURCE;
+	return p->service.flags & SERVICE_BY_SOURCE;
 }
 
 /* The name of a flow in its record, without computing again what picked the slot already. */
@@ -93,7 +93,7 @@ static __always_inline __u64 tag_fragment(const struct pkt *p)
 /* The source of new connections to a service: an IPv4 address, an IPv6 /64. */
 static __always_inline __u64 hash_source(const struct pkt *p)
 {
-	__u64 sum = hash_keys[0] + hash_keys[4] * p->service->number;
+	__u64 sum = hash_keys[0] + hash_keys[4] * p->service.number;
 
 	if (use_ipv6 && p->v6)
 		return mix64(sum + hash_keys[5] * p->src[0] + hash_keys[6] * p->src[1]);

@@ -64,7 +64,7 @@ static __always_inline enum verdict clamp_mss(struct pkt *p)
 {
 	const struct service *service;
 
-	if (!use_mss || !(p->tcp_flags & TCP_SYN) || !p->service || !(p->service->flags & SERVICE_MSS))
+	if (!use_mss || !(p->tcp_flags & TCP_SYN) || !p->served || !(p->service.flags & SERVICE_MSS))
 		return VERDICT_NEXT;
 	service = service_row(p);
 	if (service)

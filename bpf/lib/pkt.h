@@ -64,7 +64,8 @@ struct pkt {
 	__u32 ports; /* as they lie: destination in the high half, source in the low */
 
 	const struct vip *vip;
-	const struct service_head *service;
+	bool served; /* there is a service */
+	struct service_head service;
 	const struct hop *hop; /* the backend's */
 	__be32 dest;           /* the backend's, in an outer IPv4 header */
 	__u32 owner;           /* the backend's number */
@@ -142,7 +143,7 @@ static __always_inline void pkt_is_ours(struct pkt *p)
 	p->tcp_flags = 0;
 	p->ident = p->fragment_offset = 0;
 	p->ports = 0;
-	p->service = NULL;
+	p->served = false;
 	p->owner = 0;
 }
 
@@ -169,16 +170,31 @@ static __always_inline __u64 now(void)
 	return fixed_time ? state.clock : bpf_ktime_get_ns();
 }
 
+/*
+ * Takes a service's head over, from its own row or a VIP's. By value: to the verifier
+ * pointers into two maps are never alike, and it would follow all that comes after twice.
+ */
+static __always_inline void serve(struct pkt *p, const struct service_head *head)
+{
+	p->service.table = *(const volatile __u64 *)&head->table; /* once: offset and size belong together */
+	p->service.flags = head->flags;
+	p->service.number = head->number;
+	p->served = true;
+}
+
 static __always_inline bool set_service(struct pkt *p, __u32 id)
 {
-	p->service = bpf_map_lookup_elem(&services, &id); /* the row begins with the head */
-	return p->service;
+	const struct service_head *head = bpf_map_lookup_elem(&services, &id); /* a row begins with it */
+
+	if (head)
+		serve(p, head);
+	return head;
 }
 
 /* The row of the packet's service, for what few services ask for. */
 static __always_inline const struct service *service_row(const struct pkt *p)
 {
-	__u32 id = p->service->number;
+	__u32 id = p->service.number;
 
 	return bpf_map_lookup_elem(&services, &id);
 }

@@ -214,10 +214,10 @@ static __always_inline enum verdict find_service(struct pkt *p)
 	__u32 key = PORT_KEY(dest_port(p), p->proto);
 	const struct port *port;
 
-	if (p->service || p->owner)
+	if (p->served || p->owner)
 		return VERDICT_NEXT; /* a later fragment */
 	if (p->vip->first_key == key) {
-		p->service = &p->vip->first;
+		serve(p, &p->vip->first);
 		return VERDICT_NEXT;
 	}
 	keep_apart();

@@ -93,7 +93,7 @@ static __always_inline void watch_handshake(struct pkt *p)
 	const struct service *service;
 	__u64 hash;
 
-	if (!use_signals || !p->service || !(p->service->flags & SERVICE_SIGNALS) || !tells_of_handshake(p->tcp_flags))
+	if (!use_signals || !p->served || !(p->service.flags & SERVICE_SIGNALS) || !tells_of_handshake(p->tcp_flags))
 		return;
 	service = service_row(p);
 	hash = flow_name(p);

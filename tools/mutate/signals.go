@@ -3,7 +3,7 @@ package main
 // signals is what goes wrong while handshakes are watched: section 13 of docs/DATAPATH.md.
 var signals = []mutation{
 	{"signals: every service is watched", "lib/signal.h",
-		`!(p->service->flags & SERVICE_SIGNALS) || `,
+		`!(p->service.flags & SERVICE_SIGNALS) || `,
 		``},
 	{"signals: a SYN+ACK begins a handshake", "lib/signal.h",
 		`(flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK) && `,
