@@ -23,9 +23,12 @@ static __always_inline const struct vip *vip_at(__u32 found)
 
 static __always_inline const struct vip *probe_vip(__u64 table, __u64 hash, __u32 *row)
 {
-	__u32 first = table, mask = table >> 32, bucket = hash & mask >> VIP_BUCKET_SHIFT & ((1 << VIP_BUCKET_BITS) - 1);
-	__u32 displacement = state.displacements[(table >> 63 << VIP_BUCKET_BITS) + bucket];
+	__u32 first = table, mask = table >> 32, displacement;
+	__u64 bucket = hash & mask >> VIP_BUCKET_SHIFT & ((1 << VIP_BUCKET_BITS) - 1);
 
+	/* Opaque, or the compiler makes an OR of the sum, of which the verifier of Linux 6.1 knows no bound. */
+	asm volatile("" : "+r"(bucket));
+	displacement = state.displacements[(table >> 63 << VIP_BUCKET_BITS) + bucket];
 	*row = first + ((hash ^ displacement) * VIP_MULTIPLIER_HIGH >> 33 & mask);
 	return bpf_map_lookup_elem(&vips, row);
 }
