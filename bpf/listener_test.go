@@ -150,6 +150,25 @@ func TestPortsOfEnclosingPrefixesShowThrough(t *testing.T) {
 	}
 }
 
+// The first address of nested prefixes is, as an address of its own and under each prefix length, sought in rows that
+// another of them may have: in small tables, one in four.
+func TestFirstAddressOfNestedPrefixesIsTheLongestOnes(t *testing.T) {
+	p := newPath(t)
+	p.offer(0, maps.Service{}, viaL2())
+	p.offer(1, maps.Service{}, viaL2())
+	for i := range byte(32) {
+		addr := netip.AddrFrom4([4]byte{203, i, 113, 0})
+		p.must(p.tables.SetListeners([]maps.Listener{
+			{VIP: netip.PrefixFrom(addr, 24), First: 80, Last: 80, Protocol: maps.TCP, Service: 0},
+			{VIP: netip.PrefixFrom(addr, 28), First: 80, Last: 80, Protocol: maps.TCP, Service: 1},
+		}))
+		want := fmt.Sprintf("tx backend %d", firstBackend(1))
+		if got := p.outcome(arriving(to(t, netip.AddrPortFrom(addr, 80), maps.TCP))); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
 // prefixOf is the /24 or /64 of an address.
 func prefixOf(addr netip.Addr) netip.Prefix {
 	if addr.Is4() {
