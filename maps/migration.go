@@ -21,9 +21,9 @@ type Migration struct {
 	cpus  int
 }
 
-// hold is a slot that is kept from giving new flows to its current owner.
+// hold is a word of a slot or a backend that says something else until Release.
 type hold struct {
-	slot      *uint64
+	at        *uint64
 	was, held uint64
 }
 
@@ -213,13 +213,26 @@ func (t *table) addRecord(first int, tag, value uint64, update bool) {
 	}
 }
 
-// Hold lets slots in transition give new flows to their previous owner, which has
-// those without a record anyway, until Release: a flow that begins while records
-// are being copied goes the same way before the switch and after it. It does
-// nothing unless the table of flows is made anew.
+// Hold sees to it that a flow that begins while records are being copied goes the same
+// way before the switch and after it, until Release: slots in transition give new flows
+// to their previous owner, which has those without a record anyway, and backends that
+// live accept new flows, so that one whose addresses and ports a former flow had stays
+// with that one's backend, as the copy of its record says. It does nothing unless the
+// table of flows is made anew.
 func (m *Migration) Hold() {
 	if m.to[bpf.XlbMapFlows] == nil {
 		return
+	}
+	for _, t := range []*table{m.from.tables[bpf.XlbMapBackends], m.to[bpf.XlbMapBackends]} {
+		if t == nil {
+			continue
+		}
+		if hop, ok := t.value.field("hop"); !ok || hop.offset != 0 || hop.size != 4 {
+			continue // another release's backends, which have no such word
+		}
+		for i := range t.rows {
+			m.holdBackend(t.word(i, 0))
+		}
 	}
 	for _, t := range []*table{m.from.tables[bpf.XlbMapSlots], m.to[bpf.XlbMapSlots]} {
 		if t == nil {
@@ -243,9 +256,18 @@ func (m *Migration) holdSlot(slot *uint64) {
 	if flags&slotTransition == 0 || current == previous || !m.lives(previous) {
 		return
 	}
-	h := hold{slot, was, word(previous, flags)}
-	atomic.StoreUint64(slot, h.held)
-	m.holds = append(m.holds, h)
+	m.hold(slot, was, word(previous, flags))
+}
+
+func (m *Migration) holdBackend(row *uint64) {
+	if was := atomic.LoadUint64(row); was&flagUp != 0 && was&flagAccepts == 0 {
+		m.hold(row, was, was|flagAccepts)
+	}
+}
+
+func (m *Migration) hold(at *uint64, was, held uint64) {
+	atomic.StoreUint64(at, held)
+	m.holds = append(m.holds, hold{at, was, held})
 }
 
 func (m *Migration) lives(backend int) bool {
@@ -254,10 +276,11 @@ func (m *Migration) lives(backend int) bool {
 }
 
 // Release ends what Hold began. After a crash in between, the slots' current
-// owners are to be set again, as those of any slot that is not as it should be.
+// owners and the backends' states are to be set again, as any that are not as they
+// should be.
 func (m *Migration) Release() {
 	for _, h := range m.holds {
-		atomic.CompareAndSwapUint64(h.slot, h.held, h.was)
+		atomic.CompareAndSwapUint64(h.at, h.held, h.was)
 	}
 	m.holds = nil
 }

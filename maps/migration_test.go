@@ -283,7 +283,14 @@ func TestRecordsThatChangeMeanwhileArrive(t *testing.T) {
 func TestNewFlowsGoWhereThoseWithoutARecordDoWhileRecordsAreCarriedOver(t *testing.T) {
 	maps, _ := newMaps(t, smallLimits)
 	old := openTables(t, maps)
-	check(t, old.SetBackend(1, Backend{Up: true}), old.SetBackend(2, Backend{}))
+	check(t, old.SetBackend(1, Backend{Up: true}), old.SetBackend(2, Backend{}), old.SetBackend(3, Backend{Up: true, Accepts: true}))
+	states := func() (all [3]BackendState) {
+		for i := range all {
+			all[i] = old.Backend(BackendID(1 + i))
+		}
+		return all
+	}
+	before := states()
 	slots := []Slot{
 		{Current: 3}, {Current: 3, Previous: 1, Transition: true}, {Current: 3, Previous: 1, Transition: true, Learned: true},
 		{Current: 3, Previous: 2, Transition: true}, // which is dead
@@ -303,11 +310,17 @@ func TestNewFlowsGoWhereThoseWithoutARecordDoWhileRecordsAreCarriedOver(t *testi
 	if got := old.SlotTable(0); !slices.Equal(got, held) {
 		t.Errorf("held slots %v, want %v", got, held)
 	}
+	if got, want := states(), [3]BackendState{{Up: true, Accepts: true}, {}, {Up: true, Accepts: true}}; got != want {
+		t.Errorf("backends meanwhile: %v, want those that live to accept flows: %v", got, want)
+	}
 	check(t, old.MoveSlots(0, []Move{{2, Slot{Current: 4}}}))
 	m.Release()
 	slots[2] = Slot{Current: 4}
 	if got := old.SlotTable(0); !slices.Equal(got, slots) {
 		t.Errorf("released slots %v, want %v", got, slots)
+	}
+	if got := states(); got != before {
+		t.Errorf("released backends %v, want %v", got, before)
 	}
 }
 
