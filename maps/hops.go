@@ -30,7 +30,7 @@ func (h *hopTable) scan(backends []bpf.XlbBackend, grace func() error) error {
 	for id := range backends {
 		hop := hopOf(&backends[id])
 		if hop >= len(h.rows) {
-			return fmt.Errorf("backend %d has header templates %d of %d: %w", id, hop, len(h.rows), ErrDamaged)
+			return fmt.Errorf("backend %d names row %d of hops, which has %d: %w", id, hop, len(h.rows), ErrDamaged)
 		}
 		h.users[hop]++
 	}
@@ -38,7 +38,7 @@ func (h *hopTable) scan(backends []bpf.XlbBackend, grace func() error) error {
 		resolved := Forward(h.rows[i].Forward) != Unresolved
 		switch {
 		case i == 0 && resolved, i > 0 && h.users[i] > 0 && (!resolved || Forward(h.rows[i].Forward) > GUE):
-			return fmt.Errorf("header templates %d of %d backends are of forwarding mode %d: %w", i, h.users[i], h.rows[i].Forward, ErrDamaged)
+			return fmt.Errorf("row %d of hops, which %d backends name, has forwarding mode %d: %w", i, h.users[i], h.rows[i].Forward, ErrDamaged)
 		case i > 0 && h.users[i] > 0:
 			h.known[h.rows[i]] = i
 		case i > 0:

@@ -41,6 +41,7 @@ func (t *Tables) Rescan() error {
 		}
 	}
 	t.findHeads()
+	used = used || len(t.heads) > 0
 	for id := range t.heads { // a switch may have stopped half-way
 		if int(id) >= len(t.services.rows) {
 			return fmt.Errorf("a VIP names service %d, past limits.services (%d): %w", id, len(t.services.rows), ErrDamaged)
