@@ -20,6 +20,15 @@ func twoServe(t *testing.T) *node {
 	return n
 }
 
+// aThirdServes is twoServe after another backend has come, whose slots are in transition.
+func aThirdServes(t *testing.T) *node {
+	n := twoServe(t)
+	n.mustApply(withBackends(checkedByHTTP, 1, 2, 3))
+	n.tell(nil, hosts(3)...)
+	n.health(true, "web/10.0.0.3")
+	return n
+}
+
 func TestARemovedBackendKeepsItsFlowsUntilTheyAreOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := twoServe(t)
@@ -50,11 +59,8 @@ func TestARemovedBackendKeepsItsFlowsUntilTheyAreOver(t *testing.T) {
 
 func TestFlowsThatWereRecordedAMomentAgoKeepTheirBackend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := twoServe(t)
+		n := aThirdServes(t)
 		defer n.stop()
-		n.mustApply(withBackends(checkedByHTTP, 1, 2, 3))
-		n.tell(nil, hosts(3)...)
-		n.health(true, "web/10.0.0.3")
 		id := n.plane.idOf("web/10.0.0.3")
 		n.plane.record(0, 100) // among them new flows of the third, whose slots are still the others' for those without a record
 		n.mustApply(withBackends(checkedByHTTP, 1, 2))
@@ -91,11 +97,8 @@ func TestARemovedBackendIsOutSoonAfterTheTransitionsOfItsSlots(t *testing.T) {
 
 func TestRecordsGoWithTheTransitionsThatNeededThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := twoServe(t)
+		n := aThirdServes(t)
 		defer n.stop()
-		n.mustApply(withBackends(checkedByHTTP, 1, 2, 3))
-		n.tell(nil, hosts(3)...)
-		n.health(true, "web/10.0.0.3")
 		n.plane.record(0, 100) // with their slots' new owners
 		open := func() (slots, flows int) {
 			if err := n.do(t.Context(), func() { slots, flows = n.plane.transitions(0), len(n.plane.flows) }); err != nil {
