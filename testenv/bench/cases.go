@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/xlb-project/xlb/bpf"
 	"github.com/xlb-project/xlb/bpf/model"
 	"github.com/xlb-project/xlb/maps"
@@ -32,6 +34,24 @@ type testCase struct {
 	// Instead of the product: a program of the wrapper that does one operation.
 	reference string
 	entries   uint64 // in its table
+}
+
+// sizes are the cases whose cost depends on how much memory they touch, by that.
+func sizes() (all []testCase) {
+	f := maps.Features{Tunnel4: true, Tracking: true}
+	add := func(name string, t traffic, s func() model.State) {
+		t.grows = true
+		all = append(all, testCase{name: name, traffic: t, state: s, features: f, verdict: model.TX, reason: bpf.ReasonForwarded})
+	}
+	for _, n := range []int{1, 100, 1_000, 10_000, 30_000} {
+		add(fmt.Sprint("services/", n), toVIPs(tcp4(million), n), func() model.State {
+			return newState(n, fewBackends, maps.TCP, func(i int) maps.Backend { return backend4(maps.IPIP, i) })
+		})
+	}
+	for _, n := range []uint64{1, 10_000, 100_000, 500_000, million} {
+		add(fmt.Sprint("transition/ipip/", n), tcp4(n), changing)
+	}
+	return all
 }
 
 // cases returns all of them in the order of the table.
@@ -76,8 +96,8 @@ func cases() []testCase {
 			name: "drop/denied-source", traffic: tcp4(million), state: denying, features: maps.Features{Tunnel4: true, NodeRules: true, Tracking: true},
 			verdict: model.Drop, reason: bpf.ReasonDeniedByNode,
 		},
-		forward("services/10k", toManyVIPs(tcp4(million)), servingMany, tunnel4),
-		forward("services/10k/509-slots", toManyVIPs(tcp4(million)), servingManySmall, tunnel4),
+		forward("services/10k", toVIPs(tcp4(million), manyServices), servingMany, tunnel4),
+		forward("services/10k/509-slots", toVIPs(tcp4(million), manyServices), servingManySmall, tunnel4),
 		forward("backends/10k", tcp4(million), servingByMany, tunnel4),
 		{name: "ref/lru-hash/1", traffic: tcp4(1), reference: WrapperProgRefLruHash, entries: million},
 		{name: "ref/lru-hash/1M", traffic: tcp4(million), reference: WrapperProgRefLruHash, entries: million},

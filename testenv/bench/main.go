@@ -26,6 +26,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 40, "rounds over all cases, at least 20")
 	flag.IntVar(&o.cpu, "cpu", -1, "run on this CPU; -1 is the last one allowed")
 	flag.BoolVar(&o.check, "check", false, "exit with status 1 if a bar is missed")
+	flag.BoolVar(&o.sizes, "sizes", false, "measure other cases: services and flows in transition, by their number")
 	flag.BoolVar(&o.trace, "trace", false, "do not measure: print which lines of the program a packet executes")
 	flag.StringVar(&o.guard, "guard", "", "exit with status 1 if a case is past the baseline in this `file` by more than 15 %")
 	flag.BoolVar(&o.update, "update", false, "with -guard: write the baseline anew")
@@ -40,6 +41,7 @@ type options struct {
 	json, cases string
 	rounds, cpu int
 	check       bool
+	sizes       bool
 	trace       bool
 	guard       string
 	update      bool
@@ -67,7 +69,11 @@ func run(o options) error {
 			b.close()
 		}
 	}()
-	for _, c := range cases() {
+	all := cases()
+	if o.sizes {
+		all = sizes()
+	}
+	for _, c := range all {
 		if !wanted.MatchString(c.name) || c.reference != "" && (o.trace || o.guard != "") {
 			continue
 		}

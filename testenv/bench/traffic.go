@@ -101,8 +101,8 @@ func elsewhere(t traffic) traffic {
 	return t
 }
 
-func toManyVIPs(t traffic) traffic {
-	t.vips = manyServices
+func toVIPs(t traffic, vips int) traffic {
+	t.vips = vips
 	return t
 }
 
